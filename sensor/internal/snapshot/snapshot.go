@@ -1,0 +1,67 @@
+// Package snapshot is what was there before the first event: threads, open files, users and groups, as a source read them
+// from BPF iterators, /proc or a capture's state blocks.
+package snapshot
+
+// Thread is one thread. Times are ns in the clock of the source's events; strings are without NUL.
+type Thread struct {
+	TID, PID, PTID       int64 // PTID is the parent process's id
+	VTID, VPID           int64 // in its own pid namespace; 0 for unknown
+	PGID, VPGID, SID     int64
+	UID, GID             uint32
+	LoginUID             uint32 // all ones for none
+	TTY                  uint32
+	Flags                uint32 // wasmabi.Thread* bits
+	Comm, Exe, ExePath   string
+	Cwd, Root            string
+	Args, Env            []string // Args without argv[0]
+	Cgroups              []string // "subsystem=path"
+	CloneTS, PidnsInitTS uint64
+	ExeIno               uint64
+	ExeCtime, ExeMtime   uint64 // ns since the epoch
+	CapPermitted         uint64
+	CapEffective         uint64
+	CapInheritable       uint64
+	FDLimit              int64
+	SharesFiles          bool // not a main thread and its fd table is the main thread's (the usual case)
+}
+
+// File is one fd of one process.
+type File struct {
+	PID       int64 // the process that has it
+	FD        int32
+	Kind      byte // fd.typechar, as wasmabi's file.kind
+	Name      string
+	OpenFlags uint32 // the event format's O_ bits
+	Ino       uint64
+	Dev       uint32
+	Mode      uint32
+	Family    uint8
+	L4Proto   uint8
+	Bits      uint8    // wasmabi.File* bits
+	Client    [16]byte // address; 4 bytes for IPv4
+	Server    [16]byte
+	CPort     uint16
+	SPort     uint16
+}
+
+// User is one entry of the users database.
+type User struct {
+	UID, GID          uint32
+	Name, Home, Shell string
+	Container         string // id of the container it is of; "" is the host
+}
+
+// Group is one entry of the groups database.
+type Group struct {
+	GID       uint32
+	Name      string
+	Container string
+}
+
+// Sink takes a snapshot. Values are borrowed for the call.
+type Sink interface {
+	AddThread(*Thread)
+	AddFile(*File)
+	AddUser(*User)
+	AddGroup(*Group)
+}

@@ -1,0 +1,3 @@
+module github.com/shikra-sensor/shikra/wasmabi
+
+go 1.24
