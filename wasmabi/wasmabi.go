@@ -88,12 +88,13 @@ func SegmentByName(name string) (Segment, bool) {
 
 // The bits of event.bits.
 const (
-	BitOpenRead   = 1
-	BitOpenWrite  = 2
-	BitOpenExec   = 4
-	BitOpenCreate = 8
-	BitFailed     = 16
-	BitResult     = 32
+	BitOpenRead    = 1
+	BitOpenWrite   = 2
+	BitOpenExec    = 4
+	BitOpenCreate  = 8
+	BitFailed      = 16
+	BitResult      = 32
+	BitNameChanged = 64
 )
 
 // The bits of event.origin.
@@ -151,18 +152,19 @@ type Field struct {
 // Manifest says what a module is and what it asks for. It stands as JSON in the custom section SectionManifest and is
 // read without running code. Unknown keys are refused.
 type Manifest struct {
-	Name        string   `json:"name"`                  // letters, digits, '-', '_', '.'
-	Version     string   `json:"version"`               // semantic version
-	Description string   `json:"description,omitempty"` // one line
-	Source      string   `json:"source"`                // event source: "syscall"
-	ABIMinor    int      `json:"abi_minor"`             // the smallest minor that will do
-	Events      []string `json:"events"`                // names of the event types it judges (evt.type), or "*"
-	EventCodes  []uint16 `json:"event_codes"`           // the same as codes
-	Fields      []string `json:"fields,omitempty"`      // fields the host extracts into columns, in the module's order
-	Segments    []string `json:"segments,omitempty"`    // segments mapped beside the batch
-	WindowSize  uint32   `json:"window_size"`           // bytes reserved at the window's address
-	MemoryLimit uint32   `json:"memory_limit"`          // bytes, the window left out
-	Fuel        uint64   `json:"fuel,omitempty"`        // units for one batch; 0 is the host's default
+	Name        string     `json:"name"`                   // letters, digits, '-', '_', '.'
+	Version     string     `json:"version"`                // semantic version
+	Description string     `json:"description,omitempty"`  // one line
+	Source      string     `json:"source"`                 // event source: "syscall"
+	ABIMinor    int        `json:"abi_minor"`              // the smallest minor that will do
+	Events      []string   `json:"events"`                 // names of the event types it judges (evt.type), or "*"
+	EventCodes  []uint16   `json:"event_codes"`            // the same as codes
+	Fields      []string   `json:"fields,omitempty"`       // fields the host extracts into columns, in the module's order
+	FieldEvents [][]uint16 `json:"field_events,omitempty"` // per field the event types for which it is read; none: all of EventCodes
+	Segments    []string   `json:"segments,omitempty"`     // segments mapped beside the batch
+	WindowSize  uint32     `json:"window_size"`            // bytes reserved at the window's address
+	MemoryLimit uint32     `json:"memory_limit"`           // bytes, the window left out
+	Fuel        uint64     `json:"fuel,omitempty"`         // units for one batch; 0 is the host's default
 }
 
 // RuleTable is the custom section of a module compiled from rules.

@@ -1,0 +1,457 @@
+// Package config reads shikra's configuration: file, SHIKRA_* variables, flags and -o key=value, in rising precedence.
+//
+// Every key stands in the table Keys with its default and meaning; what isn't there is refused by name.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
+)
+
+// DefaultFile is read when no file is named and it exists.
+const DefaultFile = "/etc/shikra/shikra.yaml"
+
+// maxFile bounds a configuration file in bytes.
+const maxFile = 1 << 20
+
+// Config is the checked configuration.
+type Config struct {
+	Node    Node     `mapstructure:"node" yaml:"node"`
+	Rules   Rules    `mapstructure:"rules" yaml:"rules"`
+	Engine  Engine   `mapstructure:"engine" yaml:"engine"`
+	Probe   Probe    `mapstructure:"probe" yaml:"probe"`
+	State   State    `mapstructure:"state" yaml:"state"`
+	Outputs Outputs  `mapstructure:"outputs" yaml:"outputs"`
+	HTTP    HTTP     `mapstructure:"http" yaml:"http"`
+	Log     Log      `mapstructure:"log" yaml:"log"`
+	Host    HostRoot `mapstructure:"host" yaml:"host"`
+
+	Sources []string `mapstructure:"-" yaml:"-"` // the files that were read, in order
+}
+
+// Node says which machine alerts come from.
+type Node struct {
+	ID     string            `mapstructure:"id" yaml:"id"`
+	Labels map[string]string `mapstructure:"labels" yaml:"labels"`
+}
+
+// Rules says what is loaded.
+type Rules struct {
+	Files       []string `mapstructure:"files" yaml:"files"`
+	Builtin     bool     `mapstructure:"builtin" yaml:"builtin"`
+	Disable     []string `mapstructure:"disable" yaml:"disable"`
+	MinPriority string   `mapstructure:"min_priority" yaml:"min_priority"`
+}
+
+// Engine says how modules run.
+type Engine struct {
+	Mode  string `mapstructure:"mode" yaml:"mode"`
+	Batch int    `mapstructure:"batch" yaml:"batch"`
+}
+
+// Probe sizes the kernel side.
+type Probe struct {
+	RingBytes int `mapstructure:"ring_bytes" yaml:"ring_bytes"`
+}
+
+// State bounds the tables.
+type State struct {
+	Threads      int `mapstructure:"threads" yaml:"threads"`
+	Files        int `mapstructure:"files" yaml:"files"`
+	Containers   int `mapstructure:"containers" yaml:"containers"`
+	StringBytes  int `mapstructure:"string_bytes" yaml:"string_bytes"`
+	PrivateBytes int `mapstructure:"private_bytes" yaml:"private_bytes"`
+}
+
+// Outputs says where alerts go.
+type Outputs struct {
+	Queue  int    `mapstructure:"queue" yaml:"queue"`
+	Stdout Stdout `mapstructure:"stdout" yaml:"stdout"`
+	File   File   `mapstructure:"file" yaml:"file"`
+}
+
+// Stdout is the standard output.
+type Stdout struct {
+	Enabled bool   `mapstructure:"enabled" yaml:"enabled"`
+	Format  string `mapstructure:"format" yaml:"format"`
+}
+
+// File is an output file.
+type File struct {
+	Path   string `mapstructure:"path" yaml:"path"`
+	Format string `mapstructure:"format" yaml:"format"`
+}
+
+// HTTP is the address of /metrics and /healthz.
+type HTTP struct {
+	Listen string `mapstructure:"listen" yaml:"listen"`
+}
+
+// Log says what goes to stderr.
+type Log struct {
+	Level  string `mapstructure:"level" yaml:"level"`
+	Format string `mapstructure:"format" yaml:"format"`
+}
+
+// HostRoot says where the host's files are.
+type HostRoot struct {
+	Root string `mapstructure:"root" yaml:"root"`
+}
+
+// Key is one configuration key.
+type Key struct {
+	Name    string
+	Default any
+	Doc     string
+	check   func(c *Config) error
+}
+
+// Keys returns every key, in the order of the documentation.
+func Keys() []Key {
+	return []Key{
+		{"node.id", "", "name of this node in alerts; empty: the machine id", nil},
+		{"node.labels", map[string]string{}, "labels that go into every alert", nil},
+		{"rules.files", []string{}, "rules files, modules and folders of them; folders are read in order of name", nil},
+		{"rules.builtin", true, "load the rules that come with shikra when no file is named", nil},
+		{"rules.disable", []string{}, "names of rules that are left out", nil},
+		{"rules.min_priority", "debug", "least priority of the rules that are loaded", func(c *Config) error {
+			return oneOf(strings.ToLower(c.Rules.MinPriority), Priorities...)
+		}},
+		{"engine.mode", "auto", "how modules run: auto, compiler or interpreter", func(c *Config) error {
+			return oneOf(c.Engine.Mode, "auto", "compiler", "interpreter")
+		}},
+		{"engine.batch", 256, "most events judged together, 1 to 256", func(c *Config) error { return between(c.Engine.Batch, 1, 256) }},
+		{"probe.ring_bytes", 8 << 20, "bytes of the ring buffer between kernel and sensor, a power of two", func(c *Config) error {
+			if n := c.Probe.RingBytes; n&(n-1) != 0 {
+				return fmt.Errorf("%d isn't a power of two", n)
+			}
+			return between(c.Probe.RingBytes, 256<<10, 256<<20)
+		}},
+		{"state.threads", 16384, "most threads kept", func(c *Config) error { return between(c.State.Threads, 256, 1<<20) }},
+		{"state.files", 65536, "most open files kept", func(c *Config) error { return between(c.State.Files, 256, 1<<22) }},
+		{"state.containers", 1024, "most containers kept", func(c *Config) error { return between(c.State.Containers, 16, 1<<16) }},
+		{"state.string_bytes", 16 << 20, "bytes for names and paths", func(c *Config) error { return between(c.State.StringBytes, 1<<20, 256<<20) }},
+		{"state.private_bytes", 16 << 20, "bytes for arguments and environments", func(c *Config) error { return between(c.State.PrivateBytes, 1<<20, 256<<20) }},
+		{"outputs.queue", 1024, "alerts that may wait for the outputs; more are dropped and counted", func(c *Config) error { return between(c.Outputs.Queue, 1, 1<<20) }},
+		{"outputs.stdout.enabled", true, "print alerts on the standard output", nil},
+		{"outputs.stdout.format", "text", "text or json", func(c *Config) error { return oneOf(c.Outputs.Stdout.Format, "text", "json") }},
+		{"outputs.file.path", "", "append alerts to this file; empty: none", nil},
+		{"outputs.file.format", "json", "text or json", func(c *Config) error { return oneOf(c.Outputs.File.Format, "text", "json") }},
+		{"http.listen", "127.0.0.1:9476", "address of /metrics and /healthz; empty: none", func(c *Config) error {
+			if c.HTTP.Listen == "" {
+				return nil
+			}
+			_, _, err := net.SplitHostPort(c.HTTP.Listen)
+			return err
+		}},
+		{"log.level", "info", "debug, info, warn or error", func(c *Config) error { return oneOf(c.Log.Level, "debug", "info", "warn", "error") }},
+		{"log.format", "text", "text or json", func(c *Config) error { return oneOf(c.Log.Format, "text", "json") }},
+		{"host.root", "/", "where the host's /proc, /etc and cgroups are, for a sensor in a container", nil},
+	}
+}
+
+// Priorities are the rule priorities in configuration spelling, most urgent first.
+var Priorities = []string{"emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"}
+
+func oneOf(v string, of ...string) error {
+	for _, o := range of {
+		if v == o {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is none of %s", v, strings.Join(of, ", "))
+}
+
+func between(v, lo, hi int) error {
+	if v < lo || v > hi {
+		return fmt.Errorf("%d is not between %d and %d", v, lo, hi)
+	}
+	return nil
+}
+
+// Error says what is wrong with one key, and where.
+type Error struct {
+	Source string // file, "environment" or "command line"
+	Line   int    // in a file; 0 for unknown
+	Col    int
+	Key    string
+	What   string
+	Hint   string // what to do; may be empty
+}
+
+// Error returns "file:line:col: key: what: hint".
+func (e *Error) Error() string {
+	s := e.Source
+	if e.Line > 0 {
+		s = fmt.Sprintf("%s:%d:%d", s, e.Line, e.Col)
+	}
+	if e.Key != "" {
+		s += ": " + e.Key
+	}
+	s += ": " + e.What
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// Options says where the configuration comes from.
+type Options struct {
+	File      string   // "" is DefaultFile, when it exists
+	Overrides []string // "key=value" of -o, in order; lists are comma separated
+	Env       []string // os.Environ(); nil for none
+}
+
+// Load reads, merges and checks. A file that is named and missing, a key that doesn't exist, and a value out of its range
+// are errors; all of them are reported, joined.
+func Load(o Options) (*Config, error) {
+	v := viper.New()
+	known := map[string]Key{}
+	for _, k := range Keys() {
+		v.SetDefault(k.Name, k.Default)
+		known[k.Name] = k
+	}
+	var errs []error
+	where := map[string]*Error{} // last place that set a key
+	c := &Config{}
+	files, err := sources(o.File)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		set, err := readFile(v, f, known)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for k, at := range set {
+			where[k] = at
+		}
+		c.Sources = append(c.Sources, f)
+	}
+	apply := func(source, key, name, val string) {
+		k, ok := known[key]
+		if !ok {
+			errs = append(errs, &Error{Source: source, Key: name, What: "unknown key", Hint: suggest(key, known)})
+			return
+		}
+		where[key] = &Error{Source: source, Key: name}
+		switch k.Default.(type) {
+		case []string:
+			v.Set(key, splitList(val))
+		case map[string]string:
+			m := map[string]string{}
+			for _, kv := range splitList(val) {
+				a, b, _ := strings.Cut(kv, "=")
+				m[a] = b
+			}
+			v.Set(key, m)
+		default:
+			v.Set(key, val)
+		}
+	}
+	for _, kv := range o.Env {
+		name, val, _ := strings.Cut(kv, "=")
+		if rest, ok := strings.CutPrefix(name, "SHIKRA_"); ok && !reserved[name] {
+			apply("environment", envKey(rest, known), name, val)
+		}
+	}
+	for _, kv := range o.Overrides {
+		name, val, ok := strings.Cut(kv, "=")
+		if !ok {
+			errs = append(errs, &Error{Source: "command line", Key: "-o " + kv, What: "want key=value"})
+			continue
+		}
+		apply("command line", name, "-o "+name, val)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	if err := v.UnmarshalExact(c); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	for _, k := range Keys() {
+		if k.check == nil {
+			continue
+		}
+		if err := k.check(c); err != nil {
+			e := &Error{Source: "defaults", Key: k.Name}
+			if at := where[k.Name]; at != nil {
+				*e = *at
+			}
+			e.What, e.Hint = err.Error(), k.Doc
+			errs = append(errs, e)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// reserved are SHIKRA_ variables that aren't keys.
+var reserved = map[string]bool{"SHIKRA_FALCO_DATA": true, "SHIKRA_LIVE": true}
+
+// envKey turns OUTPUTS_FILE_PATH into outputs.file.path: the known key that reads the same, or a guess.
+func envKey(s string, known map[string]Key) string {
+	for k := range known {
+		if strings.ToUpper(strings.ReplaceAll(k, ".", "_")) == s {
+			return k
+		}
+	}
+	return strings.ToLower(strings.ReplaceAll(s, "_", "."))
+}
+
+func splitList(s string) []string {
+	out := []string{}
+	for _, p := range strings.Split(s, ",") {
+		if p = strings.TrimSpace(p); p != "" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// sources returns the files to read: the main one and config.d beside it in order of name.
+func sources(file string) ([]string, error) {
+	named := file != ""
+	if !named {
+		file = DefaultFile
+	}
+	var out []string
+	switch st, err := os.Stat(file); {
+	case err == nil && st.IsDir():
+		return nil, &Error{Source: file, What: "is a folder", Hint: "name a file"}
+	case err == nil:
+		out = append(out, file)
+	case named || !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	more, err := filepath.Glob(filepath.Join(filepath.Dir(file), "config.d", "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if len(out) > 0 {
+		sort.Strings(more)
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+// readFile merges one file into v after checking its keys; it returns where each key stands.
+func readFile(v *viper.Viper, name string, known map[string]Key) (map[string]*Error, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if st.Size() > maxFile {
+		return nil, &Error{Source: name, What: fmt.Sprintf("has %d bytes", st.Size()), Hint: fmt.Sprintf("the limit is %d", maxFile)}
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return nil, &Error{Source: name, What: strings.TrimPrefix(err.Error(), "yaml: ")}
+	}
+	set := map[string]*Error{}
+	if len(doc.Content) == 0 {
+		return set, nil
+	}
+	if errs := walk(name, doc.Content[0], "", known, set); len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	v.SetConfigType("yaml")
+	if err := v.MergeConfig(bytes.NewReader(b)); err != nil {
+		return nil, &Error{Source: name, What: err.Error()}
+	}
+	return set, nil
+}
+
+func walk(file string, n *yaml.Node, prefix string, known map[string]Key, set map[string]*Error) (errs []error) {
+	if n.Kind != yaml.MappingNode {
+		return []error{&Error{Source: file, Line: n.Line, Col: n.Column, Key: strings.TrimSuffix(prefix, "."), What: "want keys and values"}}
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, val := n.Content[i], n.Content[i+1]
+		name := strings.ToLower(prefix + k.Value)
+		at := &Error{Source: file, Line: k.Line, Col: k.Column, Key: name}
+		if _, ok := known[name]; ok {
+			set[name] = at
+			continue
+		}
+		if isPrefix(name+".", known) {
+			errs = append(errs, walk(file, val, name+".", known, set)...)
+			continue
+		}
+		at.What, at.Hint = "unknown key", suggest(name, known)
+		errs = append(errs, at)
+	}
+	return errs
+}
+
+func isPrefix(p string, known map[string]Key) bool {
+	for k := range known {
+		if strings.HasPrefix(k, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// suggest names the known key nearest to name, or where to find them.
+func suggest(name string, known map[string]Key) string {
+	best, dist := "", 4
+	for k := range known {
+		if d := distance(name, k); d < dist || d == dist && k < best {
+			best, dist = k, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("did you mean %s?", best)
+	}
+	return "`shikra config show` lists the keys"
+}
+
+// distance is the Levenshtein distance.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		prev := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cur := row[j]
+			cost := prev
+			if a[i-1] != b[j-1] {
+				cost = min(prev, row[j], row[j-1]) + 1
+			}
+			row[j], prev = cost, cur
+		}
+	}
+	return row[len(b)]
+}
+
+// YAML returns the whole configuration as a file that Load would read to the same.
+func (c *Config) YAML() ([]byte, error) {
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	if err := e.Encode(c); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), e.Close()
+}

@@ -1,0 +1,190 @@
+// Package metrics serves Prometheus metrics and a health check; every metric is defined once, as data.
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// ID names one metric.
+type ID int
+
+// The metrics.
+const (
+	BuildInfo ID = iota
+	EngineMode
+	Events
+	Lost
+	ProbeSent
+	BadRecords
+	DroppedEvents
+	Batches
+	Judged
+	StateFlushes
+	BatchMean
+	Alerts
+	DroppedAlerts
+	OutputSent
+	OutputFailed
+	StateUsed
+	StateLimit
+	StateFull
+	StringBytes
+	StringLimit
+	StringsFull
+	ModuleCalls
+	ModuleTraps
+	ModuleRefills
+	ModuleHostAlerts
+	ModuleSeconds
+	FirstJudged
+	HookActive
+	numIDs
+)
+
+// Metric describes one metric.
+type Metric struct {
+	Name    string // without the prefix "shikra_"
+	Help    string
+	Counter bool
+	Labels  []string
+}
+
+// Table returns every metric by ID. Units stand in the names; bytes and seconds are base units.
+func Table() [numIDs]Metric {
+	return [numIDs]Metric{
+		BuildInfo:        {"build_info", "The sensor's version; the value is 1.", false, []string{"version", "goversion"}},
+		EngineMode:       {"engine_mode", "How Wasm modules run: 1 for the mode in use.", false, []string{"mode"}},
+		Events:           {"events_total", "Records taken, by event type.", true, []string{"type"}},
+		Lost:             {"lost_total", "Events lost by the kernel because the ring buffer was full, by event type.", true, []string{"type"}},
+		ProbeSent:        {"probe_sent_total", "Events the probe put into the ring buffer.", true, nil},
+		BadRecords:       {"bad_records_total", "Records that couldn't be read and were left out.", true, nil},
+		DroppedEvents:    {"dropped_events_total", "Events dropped by the sensor itself.", true, nil},
+		Batches:          {"batches_total", "Batches judged.", true, nil},
+		Judged:           {"judged_events_total", "Events judged by modules.", true, nil},
+		StateFlushes:     {"state_flushes_total", "Batches cut short by a state change that their events could have seen.", true, nil},
+		BatchMean:        {"batch_mean_events", "Mean events in a batch since the start.", false, nil},
+		Alerts:           {"alerts_total", "Alerts made, by rule.", true, []string{"rule", "priority"}},
+		DroppedAlerts:    {"dropped_alerts_total", "Alerts dropped because the outputs' queue was full.", true, nil},
+		OutputSent:       {"output_sent_total", "Alerts written, by output.", true, []string{"output"}},
+		OutputFailed:     {"output_failed_total", "Alerts that an output failed to write.", true, []string{"output"}},
+		StateUsed:        {"state_entries", "Entries in use, by state table.", false, []string{"table"}},
+		StateLimit:       {"state_entries_limit", "Most entries, by state table.", false, []string{"table"}},
+		StateFull:        {"state_full_total", "Entries that found their state table full.", true, []string{"table"}},
+		StringBytes:      {"string_bytes", "Bytes of state strings in use.", false, []string{"segment"}},
+		StringLimit:      {"string_bytes_limit", "Most bytes of state strings.", false, []string{"segment"}},
+		StringsFull:      {"strings_full_total", "State strings that found no room.", true, []string{"segment"}},
+		ModuleCalls:      {"module_calls_total", "Calls into a module.", true, []string{"module"}},
+		ModuleTraps:      {"module_traps_total", "Calls that ended in a trap.", true, []string{"module"}},
+		ModuleRefills:    {"module_refills_total", "Times a module asked for more fuel.", true, []string{"module"}},
+		ModuleHostAlerts: {"module_alert_calls_total", "Times a module called alert.", true, []string{"module"}},
+		ModuleSeconds:    {"module_seconds_total", "Time spent in a module.", true, []string{"module"}},
+		FirstJudged:      {"first_judged_seconds", "From the pipeline's start to the end of its first batch.", false, nil},
+		HookActive:       {"hook_active", "Whether a kernel hook is attached (1) or not (0).", false, []string{"hook"}},
+	}
+}
+
+// Gather gives the current values: emit takes a value with its labels in Table's order. It must be safe to call from any
+// goroutine.
+type Gather func(emit func(id ID, value float64, labels ...string))
+
+type collector struct {
+	gather Gather
+	descs  [numIDs]*prometheus.Desc
+	table  [numIDs]Metric
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	c.gather(func(id ID, v float64, labels ...string) {
+		typ := prometheus.GaugeValue
+		if c.table[id].Counter {
+			typ = prometheus.CounterValue
+		}
+		m, err := prometheus.NewConstMetric(c.descs[id], typ, v, labels...)
+		if err != nil {
+			m = prometheus.NewInvalidMetric(c.descs[id], err)
+		}
+		ch <- m
+	})
+}
+
+// Handler serves /metrics from gather and /healthz from healthy, which returns nil when the sensor works.
+func Handler(gather Gather, healthy func() error) (http.Handler, error) {
+	c := &collector{gather: gather, table: Table()}
+	for i, m := range c.table {
+		c.descs[i] = prometheus.NewDesc("shikra_"+m.Name, m.Help, m.Labels, nil)
+	}
+	reg := prometheus.NewRegistry()
+	for _, x := range []prometheus.Collector{c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+		if err := reg.Register(x); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 2}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := healthy(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux, nil
+}
+
+// Server is a listening HTTP server.
+type Server struct {
+	srv  *http.Server
+	addr net.Addr
+	done chan error
+}
+
+// Listen serves h at addr ("127.0.0.1:9476") until Close.
+func Listen(addr string, h http.Handler) (*Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for metrics: %w", err)
+	}
+	s := &Server{
+		srv: &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       10 * time.Second,
+			WriteTimeout:      30 * time.Second,
+			IdleTimeout:       60 * time.Second,
+			MaxHeaderBytes:    16 << 10,
+		},
+		addr: l.Addr(),
+		done: make(chan error, 1),
+	}
+	go func() { s.done <- s.srv.Serve(l) }()
+	return s, nil
+}
+
+// Addr returns the address it listens at.
+func (s *Server) Addr() string { return s.addr.String() }
+
+// Close stops listening and ends what is under way.
+func (s *Server) Close(ctx context.Context) error {
+	err := s.srv.Shutdown(ctx)
+	if e := <-s.done; err == nil && !errors.Is(e, http.ErrServerClosed) {
+		err = e
+	}
+	return err
+}
