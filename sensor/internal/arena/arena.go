@@ -22,8 +22,8 @@ type Config struct {
 	Threads    int // most threads; default 16384
 	Files      int // most open files; default 65536
 	Containers int // most containers; default 1024
-	Strings    int // bytes of public strings; default 16 MiB
-	Private    int // bytes of private strings; default 16 MiB
+	Strings    int // bytes of public strings; default 16 MiB, at least 1 MiB
+	Private    int // bytes of private strings; default 16 MiB, at least 1 MiB
 	Payload    int // bytes of events and extracted values in one batch; default 1 MiB
 }
 
@@ -67,8 +67,8 @@ func New(c Config) (*Arena, error) {
 		wasmabi.SegmentThreads:    (c.Threads + 1) * wasmabi.ThreadSize,
 		wasmabi.SegmentFiles:      (c.Files + 1) * wasmabi.FileSize,
 		wasmabi.SegmentContainers: (c.Containers + 1) * wasmabi.ContainerSize,
-		wasmabi.SegmentStrings:    c.Strings,
-		wasmabi.SegmentPrivate:    c.Private,
+		wasmabi.SegmentStrings:    max(c.Strings, 1<<20),
+		wasmabi.SegmentPrivate:    max(c.Private, 1<<20),
 	}
 	a := &Arena{}
 	for i := range a.segs {

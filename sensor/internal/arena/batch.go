@@ -108,6 +108,9 @@ func (t *Batch) SetBytes(c, i int, v []byte) bool {
 	return true
 }
 
+// Full reports whether the batch has its most events.
+func (t *Batch) Full() bool { return t.n >= t.limit }
+
 // Room returns the payload bytes left.
 func (t *Batch) Room() int { return len(t.b) - t.end }
 

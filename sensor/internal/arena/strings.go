@@ -8,55 +8,92 @@ import (
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
-// MaxString is the most bytes one interned string has; longer ones are cut by Intern.
-const MaxString = 64 << 10
+// slabSize is how the segment is divided: each slab holds chunks of one size and goes back to the pool when the last of
+// them is reclaimed, so that a time of many short strings leaves room for long ones.
+const slabSize = 64 << 10
 
-// zombieBytes is how much of a segment may hold strings that nothing refers to any more. They are kept a while because
-// a name just closed is often opened again.
+// MaxString is the most bytes one interned string has; longer ones are cut by Intern.
+const MaxString = slabSize - overhead
+
+// zombieBytes is how much of a segment may hold strings that nothing refers to any more; of a small segment, an eighth.
+// They are kept a while because a name just closed is often opened again.
 const zombieBytes = 512 << 10
 
 // Strings interns strings in a segment: equal strings have equal refs. Each is counted; what nobody refers to is
 // reclaimed at a flush. A chunk is: u32 count, u32 next chunk of the hash chain, then wasmabi's string record, which a
 // ref points to. Chunks come in size classes; the segment is a hard limit.
 type Strings struct {
-	b       []byte
-	next    uint32 // first byte never used
-	buckets []uint32
-	mask    uint32
-	free    [classes][]uint32
-	zombies fifo
-	zombieB int
-	used    int // bytes in chunks that are referred to or zombies
-	count   int
-	full    uint64
-	cut     uint64
-	seed    maphash.Seed
+	b         []byte
+	buckets   []uint32
+	mask      uint32
+	slabs     []slab
+	partial   [classes]uint32 // the first slab of a class with room, numbered from 1; 0 for none
+	empty     uint32          // the first slab without a class
+	zombies   fifo
+	zombieB   int
+	zombieMax int
+	used      int // bytes in chunks that are referred to or zombies
+	count     int
+	full      uint64
+	cut       uint64
+	short     bool // a string found no room since the last flush: reclaim all there is
+	seed      maphash.Seed
+}
+
+// slab is the bookkeeping of slabSize bytes. Slab 0 keeps the smallest class for ever, its first chunk unused, so that no
+// chunk has offset 0.
+type slab struct {
+	free       uint32 // the first reclaimed chunk; each holds the next one's offset where its chain link was
+	bump       uint32 // bytes from the slab's start that have been given out once
+	used       uint32 // chunks in use
+	class      uint32
+	next, prev uint32 // neighbours in the partial list, numbered from 1; next alone in the empty list
+	listed     bool   // stands in the partial list
 }
 
 const (
 	chunkHead = 8                        // count and next, before the record
 	overhead  = chunkHead + 8 + 1        // and the record's head and the NUL
-	classes   = 2 * 13                   // sizes 32, 48, 64, 96, 128 … 64 KiB and one more
+	classes   = 23                       // 32, 48, 64, 96, 128 … 64 KiB
 	inFifo    = uint32(1) << 31          // in the count: the chunk stands in the fifo
-	align     = 16                       // refs are chunk+8
 	_         = uint(wasmabi.StringSize) // 8
 )
 
 func newStrings(b []byte) *Strings {
 	n := 1 << bits.Len(uint(min(len(b)/256, 1<<16)))
-	return &Strings{b: b, next: align, buckets: make([]uint32, n), mask: uint32(n - 1), seed: maphash.MakeSeed()}
+	t := &Strings{
+		b: b, buckets: make([]uint32, n), mask: uint32(n - 1), slabs: make([]slab, len(b)/slabSize),
+		zombieMax: min(zombieBytes, len(b)/8), seed: maphash.MakeSeed(),
+	}
+	for i := len(t.slabs) - 1; i > 0; i-- {
+		t.slabs[i].next = t.empty
+		t.empty = uint32(i + 1)
+	}
+	if len(t.slabs) > 0 {
+		t.slabs[0] = slab{bump: 32, used: 1}
+		t.list(0)
+	}
+	return t
 }
 
-// class returns the size class of n bytes and its size: 32·2^k and 48·2^k.
-func class(n int) (int, int) {
+// class returns the size class of n bytes: the sizes are 32·2^k and 48·2^k.
+func class(n int) uint32 {
 	if n <= 32 {
-		return 0, 32
+		return 0
 	}
 	k := bits.Len(uint(n-1)) - 6 // 33..64 → 0
 	if n <= 48<<k {
-		return 2*k + 1, 48 << k
+		return uint32(2*k + 1)
 	}
-	return 2*k + 2, 64 << k
+	return uint32(2*k + 2)
+}
+
+// classSize returns the bytes of a chunk of class k.
+func classSize(k uint32) uint32 {
+	if k&1 == 1 {
+		return 48 << (k / 2)
+	}
+	return 32 << (k / 2)
 }
 
 // Intern returns the ref of a string equal to s and counts the caller among its owners; each must Release it once. It
@@ -75,13 +112,13 @@ func (t *Strings) Intern(s []byte) uint32 {
 			return c + chunkHead
 		}
 	}
-	k, size := class(len(s) + overhead)
-	c, ok := t.chunk(k, size)
-	if !ok {
+	c := t.chunk(class(len(s) + overhead))
+	if c == 0 {
 		t.full++
+		t.short = true
 		return 0
 	}
-	r := t.b[c : int(c)+size]
+	r := t.b[c : int(c)+len(s)+overhead]
 	le.PutUint32(r[0:], 1)
 	le.PutUint32(r[4:], *slot)
 	le.PutUint32(r[8:], uint32(len(s)))
@@ -89,7 +126,7 @@ func (t *Strings) Intern(s []byte) uint32 {
 	copy(r[16:], s)
 	r[16+len(s)] = 0
 	*slot = c
-	t.used += size
+	t.used += t.size(c)
 	t.count++
 	return c + chunkHead
 }
@@ -97,18 +134,80 @@ func (t *Strings) Intern(s []byte) uint32 {
 // InternString is Intern for a string.
 func (t *Strings) InternString(s string) uint32 { return t.Intern([]byte(s)) }
 
-func (t *Strings) chunk(k, size int) (uint32, bool) {
-	if n := len(t.free[k]); n > 0 {
-		c := t.free[k][n-1]
-		t.free[k] = t.free[k][:n-1]
-		return c, true
+// chunk takes a chunk of class k, or of the next larger class that has one when no slab is left; 0 when there is none.
+func (t *Strings) chunk(k uint32) uint32 {
+	for j := k; ; {
+		if i := t.partial[j]; i != 0 {
+			return t.take(i - 1)
+		}
+		if j == k && t.empty != 0 {
+			i := t.empty - 1
+			t.empty = t.slabs[i].next
+			t.slabs[i] = slab{class: k}
+			t.list(i)
+			continue
+		}
+		if j++; j == classes {
+			return 0
+		}
 	}
-	if int(t.next)+size <= len(t.b) {
-		c := t.next
-		t.next += uint32(size)
-		return c, true
+}
+
+func (t *Strings) take(i uint32) uint32 {
+	s := &t.slabs[i]
+	c := s.free
+	if c != 0 {
+		s.free = le.Uint32(t.b[c+4:])
+	} else {
+		c = i*slabSize + s.bump
+		s.bump += classSize(s.class)
 	}
-	return 0, false
+	s.used++
+	if s.free == 0 && s.bump+classSize(s.class) > slabSize {
+		t.unlist(i)
+	}
+	return c
+}
+
+// list puts slab i at the head of its class's partial list.
+func (t *Strings) list(i uint32) {
+	s := &t.slabs[i]
+	head := &t.partial[s.class]
+	s.next, s.prev, s.listed = *head, 0, true
+	if *head != 0 {
+		t.slabs[*head-1].prev = i + 1
+	}
+	*head = i + 1
+}
+
+func (t *Strings) unlist(i uint32) {
+	s := &t.slabs[i]
+	if s.prev != 0 {
+		t.slabs[s.prev-1].next = s.next
+	} else {
+		t.partial[s.class] = s.next
+	}
+	if s.next != 0 {
+		t.slabs[s.next-1].prev = s.prev
+	}
+	s.next, s.prev, s.listed = 0, 0, false
+}
+
+// giveBack returns chunk c to its slab, and the slab to the pool when it was its last.
+func (t *Strings) giveBack(c uint32) {
+	i := c / slabSize
+	s := &t.slabs[i]
+	le.PutUint32(t.b[c+4:], s.free)
+	s.free = c
+	if s.used--; s.used == 0 {
+		if s.listed {
+			t.unlist(i)
+		}
+		s.next = t.empty
+		t.empty = i + 1
+	} else if !s.listed {
+		t.list(i)
+	}
 }
 
 func (t *Strings) retain(c uint32) {
@@ -119,10 +218,8 @@ func (t *Strings) retain(c uint32) {
 	le.PutUint32(t.b[c:], n+1)
 }
 
-func (t *Strings) size(c uint32) int {
-	_, size := class(int(le.Uint32(t.b[c+chunkHead:])) + overhead)
-	return size
-}
+// size returns the bytes of chunk c.
+func (t *Strings) size(c uint32) int { return int(classSize(t.slabs[c/slabSize].class)) }
 
 // Retain counts one more owner of ref and returns it. 0 stays 0.
 func (t *Strings) Retain(ref uint32) uint32 {
@@ -159,9 +256,14 @@ func (t *Strings) Get(ref uint32) []byte {
 	return t.b[o : o+uint64(n) : o+uint64(n)]
 }
 
-// flushed reclaims the oldest strings without owners until at most zombieBytes of them are left.
+// flushed reclaims the oldest strings without owners until at most zombieMax bytes of them are left; all of them when
+// the segment was full.
 func (t *Strings) flushed() {
-	for t.zombieB > zombieBytes {
+	limit := t.zombieMax
+	if t.short {
+		limit, t.short = 0, false
+	}
+	for t.zombieB > limit {
 		c, ok := t.zombies.pop()
 		if !ok {
 			return
@@ -185,12 +287,15 @@ func (t *Strings) reclaim(c uint32) {
 		}
 		le.PutUint32(t.b[p+4:], next)
 	}
-	k, size := class(int(le.Uint32(t.b[c+chunkHead:])) + overhead)
-	t.free[k] = append(t.free[k], c)
+	size := t.size(c)
 	t.zombieB -= size
 	t.used -= size
 	t.count--
+	t.giveBack(c)
 }
+
+// Owners returns how many owners ref has.
+func (t *Strings) Owners(ref uint32) uint32 { return le.Uint32(t.b[ref-chunkHead:]) &^ inFifo }
 
 // Used returns the bytes in use, those of strings kept for a while included.
 func (t *Strings) Used() int { return t.used }
@@ -201,7 +306,10 @@ func (t *Strings) Limit() int { return len(t.b) }
 // Count returns the distinct strings held.
 func (t *Strings) Count() int { return t.count }
 
-// Full returns how many strings found no room, Cut how many were cut to MaxString.
+// Unowned returns the bytes of strings that nothing refers to and that a flush may reclaim.
+func (t *Strings) Unowned() int { return t.zombieB }
+
+// Full returns how many strings found no room.
 func (t *Strings) Full() uint64 { return t.full }
 
 // Cut returns how many strings were cut to MaxString.

@@ -65,7 +65,10 @@ func (t *Table) Mark(s uint32) bool {
 // Marked reports whether an event in the batch refers to s: changing the record needs a flush or a copy first.
 func (t *Table) Marked(s uint32) bool { return t.marks[s] == t.round }
 
-// Used returns the slots in use, Limit the most there can be, Full how often Alloc found none.
+// Pending returns the slots freed since the last flush, which makes them ready for reuse.
+func (t *Table) Pending() int { return len(t.pending) }
+
+// Used returns the slots in use.
 func (t *Table) Used() int { return t.used }
 
 // Limit returns the most slots there can be.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
@@ -179,7 +180,8 @@ type Builder struct {
 func (b *Builder) Start(ts uint64, tid int64, t Type) *Builder {
 	b.in, b.i = t.Info(), 0
 	n := len(b.in.Params)
-	b.buf = append(b.buf[:0], make([]byte, RecordHeader+4*n)...)
+	b.buf = slices.Grow(b.buf[:0], RecordHeader+4*n)[:RecordHeader+4*n]
+	clear(b.buf)
 	le.PutUint64(b.buf[0:], ts)
 	le.PutUint16(b.buf[12:], uint16(t))
 	le.PutUint16(b.buf[14:], uint16(n))

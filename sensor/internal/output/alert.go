@@ -19,34 +19,13 @@ type Alert struct {
 	Source   string // "syscall"
 	Hostname string
 	Output   string // the rule's output with its fields filled in
-	Fields   []Field
+	Fields   []byte // JSON object of the output's fields
 	Tags     []string
 	UUID     uuid.UUID
 	Node     *Node  // where it was made; shared, read-only
 	Seq      uint64 // counts this sensor's alerts from 1: a gap at a receiver is a loss
 	EventNum uint64
 }
-
-// Field is one field of the rule's output.
-type Field struct {
-	Name string
-	Text string // as the output shows it
-	Kind FieldKind
-	Int  int64 // FieldInt
-	Uint uint64
-}
-
-// FieldKind says how a field stands in JSON.
-type FieldKind uint8
-
-// The kinds of fields.
-const (
-	FieldText FieldKind = iota
-	FieldInt
-	FieldUint
-	FieldBool
-	FieldMissing // null
-)
 
 // Node says which machine and boot an alert comes from.
 type Node struct {
@@ -134,26 +113,12 @@ func (a *Alert) appendJSON(dst []byte) []byte {
 	text := a.Time.AppendFormat(nil, "15:04:05.000000000")
 	text = append(append(append(append(text, ": "...), a.Priority...), ' '), a.Output...)
 	dst = appendString(dst, string(text))
-	dst = append(dst, `,"output_fields":{`...)
-	for i, f := range a.Fields {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(appendString(dst, f.Name), ':')
-		switch f.Kind {
-		case FieldInt:
-			dst = strconv.AppendInt(dst, f.Int, 10)
-		case FieldUint:
-			dst = strconv.AppendUint(dst, f.Uint, 10)
-		case FieldBool:
-			dst = strconv.AppendBool(dst, f.Uint != 0)
-		case FieldMissing:
-			dst = append(dst, "null"...)
-		default:
-			dst = appendString(dst, f.Text)
-		}
+	dst = append(dst, `,"output_fields":`...)
+	if len(a.Fields) == 0 {
+		dst = append(dst, "{}"...)
 	}
-	dst = append(dst, `},"priority":`...)
+	dst = append(dst, a.Fields...)
+	dst = append(dst, `,"priority":`...)
 	dst = appendString(dst, a.Priority)
 	dst = append(dst, `,"rule":`...)
 	dst = appendString(dst, a.Rule)

@@ -1,17 +1,6 @@
-// Package ast holds a rules file as it was written: lists, macros, rules and condition trees with their places.
+// Package ast holds a rules file as it was written: lists, macros, rules and condition trees with their places, and what
+// there is to say about them.
 package ast
-
-import "fmt"
-
-// Pos is a place in a file. Line and Col count from 1; Col counts bytes. A condition inside a YAML scalar has the place it
-// has in the file.
-type Pos struct {
-	File      string
-	Line, Col int
-}
-
-// String returns file:line:column.
-func (p Pos) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col) }
 
 // Expr is a node of a condition: *And, *Or, *Not, *Test or *MacroRef.
 type Expr interface{ Place() Pos }
@@ -42,10 +31,13 @@ type MacroRef struct {
 
 // Test compares a field with constants.
 type Test struct {
-	Field  string // as written: "proc.aname[2]", "evt.arg.flags"
+	Field  string // as written: "proc.aname[2]", "evt.arg.flags"; "" when Left is set
+	Left   *Call  // a transformed left side: tolower(proc.name)
 	Op     string // "=", "!=", "<", "<=", ">", ">=", "exists", "in", "intersects", "pmatch", "contains", …; "==" is "="
+	Mod    string // "oneof", "anyof", "allof" between an operator and its list; "" for none
 	Values []Value
-	Pos    Pos // of the field
+	Right  *Call // a field on the right side: val(proc.name), tolower(proc.pname); Values is empty then
+	Pos    Pos   // of the field
 	OpPos  Pos
 	Paren  bool // the right side stands in parentheses
 }
@@ -53,8 +45,25 @@ type Test struct {
 // Value is a constant, or the name of a list before expansion.
 type Value struct {
 	Text   string // without quotes, escapes resolved
-	Quoted bool
+	Quoted bool   // never the name of a list
 	Pos    Pos
+}
+
+// Call is a transformer with its arguments.
+type Call struct {
+	Name  string // "tolower", "val", …
+	Args  []Operand
+	Index *string // what stands in brackets after it, nil for nothing
+	Pos   Pos
+}
+
+// Operand is an argument of a transformer: exactly one of Field, Value, Call and List.
+type Operand struct {
+	Field string
+	Value *Value
+	Call  *Call
+	List  []Operand // not nil for a list, which may be empty
+	Pos   Pos
 }
 
 // Place returns where the node begins.
@@ -72,41 +81,29 @@ func (x *MacroRef) Place() Pos { return x.Pos }
 // Place returns where the node begins.
 func (x *Test) Place() Pos { return x.Pos }
 
-// File is one rules file.
-type File struct {
-	Name   string
-	Lists  []*List
-	Macros []*Macro
-	Rules  []*Rule
-	Order  []any // the *List, *Macro and *Rule of the file in its order
+// Key is the name under which a Value can name a list; "" when it can't.
+func (v Value) Key() string {
+	if v.Quoted {
+		return ""
+	}
+	return v.Text
 }
 
-// List is a named list of items; an item may be another list's name.
-type List struct {
-	Name  string
-	Items []Value
-	Pos   Pos
-}
-
-// Macro is a named condition.
-type Macro struct {
-	Name      string
-	Condition Expr
-	Text      string // as written
-	Pos       Pos
-}
-
-// Rule is one rule.
-type Rule struct {
-	Name      string
-	Desc      string
-	Condition Expr
-	Text      string // the condition as written
-	Output    string
-	OutputPos Pos
-	Priority  string // as written
-	Source    string // "" is syscall
-	Tags      []string
-	Enabled   bool // default true
-	Pos       Pos
+// Walk calls fn for x and everything below it, parents first; it goes no further down where fn returns false.
+func Walk(x Expr, fn func(Expr) bool) {
+	if x == nil || !fn(x) {
+		return
+	}
+	switch x := x.(type) {
+	case *And:
+		for _, y := range x.X {
+			Walk(y, fn)
+		}
+	case *Or:
+		for _, y := range x.X {
+			Walk(y, fn)
+		}
+	case *Not:
+		Walk(x.X, fn)
+	}
 }

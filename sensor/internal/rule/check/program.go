@@ -60,7 +60,9 @@ func (*Test) cond() {}
 // Op is an operator.
 type Op uint8
 
-// The operators.
+// The operators. Exists needs a value only; Ne, too, is false without one. In holds for a list field when each of its
+// elements is among the constants, Intersects when one is. Regex is a POSIX extended expression for the whole value. The
+// constants of Contains and StartsWith on a Bytes field may hold NUL bytes.
 const (
 	Exists Op = iota
 	Eq
@@ -78,6 +80,7 @@ const (
 	Glob
 	PMatch
 	Regex
+	IGlob
 )
 
 // Const is a constant in the type of its field.

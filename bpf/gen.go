@@ -1,0 +1,8 @@
+// Package bpf holds the probe's kernel side: its C source, and the objects and Go bindings made from it.
+package bpf
+
+// Generation needs clang 19 and libbpf's headers; what it makes is committed, so that building doesn't. The objects are
+// stripped of debug sections (BTF stays) and so hold no path of the machine that made them.
+
+//go:generate go run gen_events.go
+//go:generate go tool -modfile=../tools/go.mod bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64,arm,riscv64 -no-global-types -output-stem probe -go-package bpf Probe programs/probe.bpf.c -- -O2 -g -mcpu=v3 -Wall -Werror -Wno-unused-function -fdebug-prefix-map=${PWD}=.

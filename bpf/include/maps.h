@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* maps.h: everything the probe's programs share with each other and with the loader. */
+#ifndef SHIKRA_MAPS_H
+#define SHIKRA_MAPS_H
+
+#define SLOTS 512  /* system calls, by their place in the sensor's table plus one */
+#define NATIVE 512 /* native system call numbers */
+#define TYPES 512  /* event types */
+#define PATH_MAX 4096
+#define NAME_MAX 256
+
+/*
+ * One CPU's part of the memory that programs write: counters, and the scratch in which a record of unknown length is
+ * made. Programs of one CPU don't interrupt each other, except on PREEMPT_RT kernels, where a task may be preempted
+ * within a program: busy then makes the second one give up, and count that.
+ * The loader makes one entry for each possible CPU and maps the counters (offsets in probe/counters.go).
+ */
+struct cpu {
+	u64 sent;        /* records handed to the ring */
+	u64 lost;        /* records that weren't */
+	u64 busy;        /* the scratch is in use */
+	u64 path_at;     /* where the path being built begins in path */
+	u64 at;          /* where the next string goes, bytes from the body's start */
+	u64 forget[3];   /* see read_core.h */
+	u64 by_type[TYPES]; /* lost, by event type */
+	u8 rec[RECORD_HEADER + BODY_MAX + STRING_MAX + 8];
+	u8 path[PATH_MAX + NAME_MAX]; /* a path is built backwards, ending at PATH_MAX */
+	u8 name[NAME_MAX]; /* one component of it */
+};
+
+/* The ring. The loader sets its size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct cpu);
+} cpus SEC(".maps");
+
+/* The program of each system call, by slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, SLOTS);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, sizeof(u32));
+} calls SEC(".maps");
+
+/*
+ * Which native numbers are wanted, a bit each: [0] for the kernel's own ABI, [1] for 32-bit calls on a 64-bit kernel.
+ * The loader changes it while programs run.
+ */
+volatile u64 wanted[2][NATIVE / 64];
+
+/* The slot of the call that ia32's socketcall(2) stands for, 0 for one that isn't wanted; changed like wanted. */
+volatile u16 socketcall_slot[32];
+
+/* The sensor's own process, whose events aren't made; 0 for none. Set by the program self. */
+volatile u32 self_tgid;
+
+/* What follows is set by the loader before the programs are loaded, and read-only from then on. */
+const volatile u16 slot_of[2][NATIVE];  /* the slot of a native number, 0 for none */
+const volatile u16 code_of[SLOTS];      /* the capture format's code of a slot's system call */
+const volatile u32 clone_nr[2][4];      /* native numbers of clone, fork, vfork, clone3 */
+const volatile u32 execveat_nr[2];      /* and of execveat */
+const volatile u32 ring_bytes = 8 << 20;
+const volatile u32 snaplen = 80;        /* most bytes of what is sent */
+const volatile u32 page_kb_shift = 2;   /* a page is 1 << page_kb_shift KiB */
+
+#endif

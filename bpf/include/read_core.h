@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* read_core.h: the first layer: one field of a kernel struct, one argument of a system call. */
+#ifndef SHIKRA_READ_CORE_H
+#define SHIKRA_READ_CORE_H
+
+#define __inline_always static __always_inline
+
+/*
+ * READ(p, a.b): the field a.b of what p points to; 0 when p is bad.
+ *
+ * From 6.2 bpf_rdonly_cast makes any address one that may be read directly, which the JIT turns into a plain load with
+ * an exception entry; before, bpf_probe_read_kernel does it at some thirty times the cost. The symbol is weak: where the
+ * kernel has none its address is 0 and the verifier drops the branch. 32-bit kernels have no such calls, and pointers and
+ * longs of four bytes where this object has eight: there the field's own size is read into zeros.
+ */
+#if defined(__TARGET_ARCH_arm)
+#define READ(p, f)                                                                                                     \
+	({                                                                                                             \
+		typeof((p)->f) __v = 0;                                                                                \
+		bpf_probe_read_kernel(&__v, bpf_core_field_size((p)->f), &(p)->f);                                     \
+		__v;                                                                                                   \
+	})
+#else
+extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
+#define READ(p, f)                                                                                                     \
+	({                                                                                                             \
+		typeof((p)->f) __v;                                                                                    \
+		if (bpf_rdonly_cast)                                                                                   \
+			__v = ((typeof(p))bpf_rdonly_cast(p, bpf_core_type_id_kernel(typeof(*(p)))))->f;               \
+		else                                                                                                   \
+			bpf_probe_read_kernel(&__v, sizeof(__v), &(p)->f);                                             \
+		__v;                                                                                                   \
+	})
+#endif
+
+/* opaque(v): v, of which the compiler knows nothing, so that it keeps the bounds check that follows for the verifier. */
+#define opaque(v) asm volatile("" : "+r"(v))
+
+/*
+ * forget(slot, v): v, of which the verifier knows nothing but that it is a number. What READ gives is a pointer to a type,
+ * and a loop that may hold now this type, now that one, would be followed in each combination; slot is memory of a map.
+ */
+#define forget(slot, v)                                                                                                \
+	({                                                                                                             \
+		*(volatile u64 *)(slot) = (u64)(v);                                                                    \
+		(void *)*(volatile u64 *)(slot);                                                                       \
+	})
+
+/* The task that runs. bpf_get_current_task_btf (5.11) costs the same; what READ makes of it is what counts. */
+__inline_always struct task_struct *read__task(void)
+{
+	return (struct task_struct *)bpf_get_current_task();
+}
+
+/* Whether the call that ends is a 32-bit one on a 64-bit kernel. */
+__inline_always u32 read__compat(void)
+{
+#if defined(__TARGET_ARCH_x86)
+	return !!(READ(read__task(), thread_info.status) & 2); /* TS_COMPAT, arch/x86/include/asm/thread_info.h */
+#elif defined(__TARGET_ARCH_arm64)
+	return !!(READ(read__task(), thread_info.flags) & (1 << 22)); /* TIF_32BIT, arch/arm64/include/asm/thread_info.h */
+#else
+	return 0;
+#endif
+}
+
+#if defined(__TARGET_ARCH_arm)
+/* A register, in the order of arch/arm/include/uapi/asm/ptrace.h. */
+__inline_always u32 read__ureg(struct pt_regs *regs, u32 i)
+{
+	u32 v = 0;
+	bpf_probe_read_kernel(&v, sizeof(v), (u8 *)regs + 4 * i);
+	return v;
+}
+#endif
+
+/* The native number of the system call. */
+__inline_always u32 read__nr(struct pt_regs *regs)
+{
+#if defined(__TARGET_ARCH_x86)
+	return regs->orig_ax;
+#elif defined(__TARGET_ARCH_arm64)
+	return regs->syscallno;
+#elif defined(__TARGET_ARCH_arm)
+	return read__ureg(regs, 7);
+#else
+	return regs->a7;
+#endif
+}
+
+/* A system call as it ends: its registers, and which ABI they follow. */
+struct call {
+	struct pt_regs *regs;
+	u32 nr, compat;
+};
+
+/* Argument i, a constant, of the system call. 32-bit calls leave the upper halves of registers zero. */
+__inline_always u64 read__arg(const struct call *c, int i)
+{
+	struct pt_regs *regs = c->regs;
+#if defined(__TARGET_ARCH_x86)
+	if (c->compat) /* entry_INT80_compat takes ebx, ecx, edx, esi, edi, ebp */
+		return (u32)(i == 0 ? regs->bx : i == 1 ? regs->cx : i == 2 ? regs->dx : i == 3 ? regs->si : i == 4 ? regs->di : regs->bp);
+	return i == 0 ? regs->di : i == 1 ? regs->si : i == 2 ? regs->dx : i == 3 ? regs->r10 : i == 4 ? regs->r8 : regs->r9;
+#elif defined(__TARGET_ARCH_arm64)
+	u64 v = i == 0 ? regs->orig_x0 : regs->regs[i]; /* x0 holds the result by now */
+	return c->compat ? (u32)v : v;
+#elif defined(__TARGET_ARCH_arm)
+	return read__ureg(regs, i == 0 ? 17 : i); /* ORIG_r0 */
+#else
+	return i == 0 ? regs->orig_a0 : i == 1 ? regs->a1 : i == 2 ? regs->a2 : i == 3 ? regs->a3 : i == 4 ? regs->a4 : regs->a5;
+#endif
+}
+
+/* Argument i of the system call, an int: fds, pids, modes. */
+__inline_always s64 read__int(const struct call *c, int i)
+{
+	return (s32)read__arg(c, i);
+}
+
+#define IA32_SOCKETCALL 102
+
+/* The first n arguments, a constant of at most 6, of a network call: ia32 may make it through socketcall(2), in memory. */
+__inline_always void read__net_args(const struct call *c, u64 *v, int n)
+{
+#if defined(__TARGET_ARCH_x86)
+	if (c->compat && c->nr == IA32_SOCKETCALL) {
+		u32 a[6] = {};
+		bpf_probe_read_user(a, 4 * n, (void *)read__arg(c, 1));
+#pragma unroll
+		for (int i = 0; i < n; i++)
+			v[i] = a[i];
+		return;
+	}
+#endif
+#pragma unroll
+	for (int i = 0; i < n; i++)
+		v[i] = read__arg(c, i);
+}
+
+/* The bytes of a pointer of the program that runs. */
+__inline_always u64 read__pointer_size(u32 compat)
+{
+#if defined(__TARGET_ARCH_arm)
+	return 4;
+#else
+	return compat ? 4 : 8;
+#endif
+}
+
+/* The pointer at index i of a user-space array of pointers of size bytes each, 4 or 8; 0 when it can't be read. */
+__inline_always u64 read__user_pointer(u64 array, u32 i, u64 size)
+{
+	u64 p = 0;
+	bpf_probe_read_user(&p, size & 12, (void *)(array + size * i));
+	return p;
+}
+
+#endif

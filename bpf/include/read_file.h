@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* read_file.h: from an fd to its file, and what the file's inode says. */
+#ifndef SHIKRA_READ_FILE_H
+#define SHIKRA_READ_FILE_H
+
+#if defined(__TARGET_ARCH_arm)
+#define KERNEL_POINTER 4
+#else
+#define KERNEL_POINTER 8
+#endif
+
+/* The file that fd of the task stands for; NULL for none. It may be closed by another thread at any time. */
+__inline_always struct file *read__file(struct task_struct *t, s64 fd)
+{
+	struct fdtable *fdt = READ(READ(t, files), fdt);
+	struct file *f = NULL;
+	if ((u64)fd >= READ(fdt, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&f, KERNEL_POINTER, (u8 *)READ(fdt, fd) + KERNEL_POINTER * (u64)fd);
+	return f;
+}
+
+enum layer { LAYER_NONE, LAYER_UPPER, LAYER_LOWER };
+
+/*
+ * Which layer of an overlay holds the inode. What overlayfs adds to an inode stands in its module's own type, which needs
+ * that module's BTF; but since 4.19 the upper layer's dentry has been the first word after the VFS inode
+ * (struct ovl_inode, fs/overlayfs/ovl_entry.h).
+ */
+__inline_always enum layer read__layer(struct inode *inode, struct super_block *sb)
+{
+	struct dentry *upper = NULL;
+	if (READ(sb, s_magic) != OVERLAYFS_SUPER_MAGIC)
+		return LAYER_NONE;
+	bpf_probe_read_kernel(&upper, KERNEL_POINTER, (u8 *)inode + bpf_core_type_size(struct inode));
+	return upper && READ(upper, d_inode) ? LAYER_UPPER : LAYER_LOWER;
+}
+
+/* What an open leaves: device, inode, layer, whether it made the file. Zeros for a failed one. */
+struct opened {
+	u64 ino;
+	u32 dev;
+	enum layer layer;
+	bool created;
+};
+
+__inline_always struct opened read__opened(s64 fd)
+{
+	struct opened o = {};
+	if (fd < 0)
+		return o;
+	struct file *f = read__file(read__task(), fd);
+	if (!f)
+		return o;
+	struct inode *inode = READ(f, f_inode);
+	struct super_block *sb = READ(inode, i_sb);
+	o.ino = READ(inode, i_ino);
+	o.dev = read__dev(READ(sb, s_dev));
+	o.layer = read__layer(inode, sb);
+	o.created = READ(f, f_mode) & FMODE_CREATED;
+	return o;
+}
+
+/* The inode number of what fd stands for, 0 for none. */
+__inline_always u64 read__ino(s64 fd)
+{
+	struct file *f = read__file(read__task(), fd);
+	return f ? READ(READ(f, f_inode), i_ino) : 0;
+}
+
+__inline_always u64 read__ns(s64 sec, s64 nsec)
+{
+	return sec < 0 ? 0 : (u64)sec * 1000000000 + nsec;
+}
+
+/* Times of the inode, ns since the epoch. The fields became private in 6.6 and 6.7, and split in 6.11. */
+__inline_always u64 read__ctime(struct inode *i)
+{
+	struct timespec64 t = {};
+	struct inode___6_7 *i67 = (void *)i;
+	struct inode___6_11 *i611 = (void *)i;
+	if (bpf_core_field_exists(i611->i_ctime_sec)) {
+		s64 sec = 0;
+		u32 nsec = 0;
+		bpf_probe_read_kernel(&sec, sizeof(sec), &i611->i_ctime_sec);
+		bpf_probe_read_kernel(&nsec, sizeof(nsec), &i611->i_ctime_nsec);
+		return read__ns(sec, nsec & 0x3fffffff); /* the top bits are flags (I_CTIME_QUERIED, 6.13) */
+	}
+	if (bpf_core_field_exists(i67->__i_ctime))
+		bpf_probe_read_kernel(&t, sizeof(t), &i67->__i_ctime);
+	else if (bpf_core_field_exists(i->i_ctime))
+		bpf_probe_read_kernel(&t, sizeof(t), &i->i_ctime);
+	return read__ns(t.tv_sec, t.tv_nsec);
+}
+
+__inline_always u64 read__mtime(struct inode *i)
+{
+	struct timespec64 t = {};
+	struct inode___6_7 *i67 = (void *)i;
+	struct inode___6_11 *i611 = (void *)i;
+	if (bpf_core_field_exists(i611->i_mtime_sec)) {
+		s64 sec = 0;
+		u32 nsec = 0;
+		bpf_probe_read_kernel(&sec, sizeof(sec), &i611->i_mtime_sec);
+		bpf_probe_read_kernel(&nsec, sizeof(nsec), &i611->i_mtime_nsec);
+		return read__ns(sec, nsec);
+	}
+	if (bpf_core_field_exists(i67->__i_mtime))
+		bpf_probe_read_kernel(&t, sizeof(t), &i67->__i_mtime);
+	else if (bpf_core_field_exists(i->i_mtime))
+		bpf_probe_read_kernel(&t, sizeof(t), &i->i_mtime);
+	return read__ns(t.tv_sec, t.tv_nsec);
+}
+
+/* The socket that fd stands for; NULL when it isn't one. */
+__inline_always struct sock *read__sock(s64 fd)
+{
+	struct file *f = read__file(read__task(), fd);
+	if (!f)
+		return NULL;
+	struct inode *inode = READ(f, f_inode);
+	/* An inode of a socket's name in a file system has the mode too, but no socket behind its file. */
+	if ((READ(inode, i_mode) & S_IFMT) != S_IFSOCK || READ(READ(inode, i_sb), s_magic) != SOCKFS_MAGIC)
+		return NULL;
+	return READ((struct socket *)READ(f, private_data), sk);
+}
+
+#endif

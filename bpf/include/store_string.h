@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * store_string.h: parameters of any length, into the scratch.
+ *
+ * Where the next one goes is kept in the scratch's memory, not in a register: to the verifier each string then begins at
+ * the same unknown place, so that what came before it, found or missing, is one state and not two. Masked, that place is at
+ * most BODY_MAX - 1, and the scratch has room for STRING_MAX after it.
+ */
+#ifndef SHIKRA_STORE_STRING_H
+#define SHIKRA_STORE_STRING_H
+
+/* Where the next string goes, from the body's start. */
+__inline_always u64 store__place(struct rec *r)
+{
+	u64 at = *(volatile u64 *)&r->cpu->at & (BODY_MAX - 1);
+	opaque(at);
+	return at;
+}
+
+#define BODY(r, at) ((r)->cpu->rec + RECORD_HEADER + (at))
+
+/* Ends a parameter of n bytes at at. */
+__inline_always void store__took(struct rec *r, u64 at, u64 n)
+{
+	*(volatile u64 *)&r->cpu->at = at + n;
+	store__entry(r, at, n);
+}
+
+__inline_always void store__mark_cut(struct rec *r)
+{
+	*(volatile u16 *)(r->p + RECORD_ORIGIN) |= ORIGIN_CUT;
+}
+
+/* A string of the program's. One that can't be read is missing; one of STRING_MAX or more bytes is cut. */
+__inline_always void store__user_string(struct rec *r, u64 ptr)
+{
+	u64 at = store__place(r);
+	s64 n = bpf_probe_read_user_str(BODY(r, at), STRING_MAX, (void *)ptr);
+	if (n <= 0) {
+		store__missing(r);
+		return;
+	}
+	if (n == STRING_MAX) {
+		u8 last = 0;
+		bpf_probe_read_user(&last, 1, (void *)(ptr + STRING_MAX - 1));
+		if (last)
+			store__mark_cut(r);
+	}
+	store__took(r, at, n);
+}
+
+/* A string of the kernel's, of less than max bytes, max a constant of at most STRING_MAX. */
+__inline_always void store__kernel_string(struct rec *r, const void *ptr, u32 max)
+{
+	u64 at = store__place(r);
+	s64 n = bpf_probe_read_kernel_str(BODY(r, at), max, ptr);
+	if (n <= 0)
+		store__missing(r);
+	else
+		store__took(r, at, n);
+}
+
+/* Up to max bytes of the program's, max at most STRING_MAX; what doesn't fit is cut. */
+__inline_always void store__user_bytes(struct rec *r, u64 ptr, u64 len, u64 max)
+{
+	u64 at = store__place(r), n = len;
+	if (n > max) {
+		store__mark_cut(r);
+		n = max;
+	}
+	opaque(n);
+	if (n > STRING_MAX)
+		n = STRING_MAX;
+	if (bpf_probe_read_user(BODY(r, at), n, (void *)ptr))
+		store__missing(r);
+	else
+		store__took(r, at, n);
+}
+
+/* The strings, each ended by NUL, that lie from ptr up to end: arguments and environment of a process. */
+__inline_always void store__user_strings(struct rec *r, u64 ptr, u64 end)
+{
+	u64 at = store__place(r), n = end > ptr ? end - ptr : 0;
+	bool cut = n > STRING_MAX;
+	opaque(n);
+	if (n > STRING_MAX)
+		n = STRING_MAX;
+	if (bpf_probe_read_user(BODY(r, at), n, (void *)ptr)) {
+		store__missing(r);
+		return;
+	}
+	if (cut) {
+		store__mark_cut(r);
+		BODY(r, at)[STRING_MAX - 1] = 0;
+	}
+	store__took(r, at, n);
+}
+
+#endif

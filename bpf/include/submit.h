@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* submit.h: the last layer: where a record begins, and how it gets into the ring. */
+#ifndef SHIKRA_SUBMIT_H
+#define SHIKRA_SUBMIT_H
+
+/* A record in the making. All members but p and cpu are constants to the compiler. */
+struct rec {
+	u8 *p;           /* the record's first byte */
+	struct cpu *cpu;
+	u32 i;           /* the next parameter */
+	u32 at;          /* where the next value of fixed size may begin, bytes from the body's start */
+};
+
+__inline_always struct cpu *submit__cpu(void)
+{
+	u32 n = bpf_get_smp_processor_id();
+	return bpf_map_lookup_elem(&cpus, &n);
+}
+
+__inline_always void submit__count_lost(struct cpu *c, u32 type)
+{
+	c->lost++;
+	c->by_type[type & (TYPES - 1)]++;
+}
+
+/* Starts a record of type at p: everything in the header but its length. */
+__inline_always void submit__write_header(struct rec *r, u32 type, u32 n, s64 tid, u32 nr, u32 compat)
+{
+	*(u64 *)(r->p + RECORD_TS) = bpf_ktime_get_boot_ns();
+	*(u16 *)(r->p + RECORD_TYPE) = type;
+	*(u16 *)(r->p + RECORD_NPARAMS) = n;
+	*(s64 *)(r->p + RECORD_TID) = tid;
+	*(u16 *)(r->p + RECORD_CPU) = bpf_get_smp_processor_id();
+	*(u16 *)(r->p + RECORD_ORIGIN) = compat ? ORIGIN_COMPAT : 0;
+	*(u32 *)(r->p + RECORD_NR) = nr;
+	r->i = 0;
+	r->at = 4 * n;
+}
+
+/* Reserves a record whose parameters all have a fixed size. False, and counted, when the ring is full. */
+__inline_always bool submit__reserve(struct rec *r, u32 type, u32 n, u32 end, s64 tid, u32 nr, u32 compat)
+{
+	r->cpu = submit__cpu();
+	if (!r->cpu)
+		return false;
+	r->p = bpf_ringbuf_reserve(&ring, RECORD_HEADER + end, 0);
+	if (!r->p) {
+		submit__count_lost(r->cpu, type);
+		return false;
+	}
+	submit__write_header(r, type, n, tid, nr, compat);
+	*(u32 *)(r->p + RECORD_LEN) = RECORD_HEADER + end;
+	return true;
+}
+
+/* Hands a reserved record over. The reader polls, so that nobody is woken. */
+__inline_always void submit__reserved(struct rec *r)
+{
+	r->cpu->sent++;
+	bpf_ringbuf_submit(r->p, BPF_RB_NO_WAKEUP);
+}
+
+/*
+ * Begins a record with strings in the CPU's scratch. False, and counted, when the ring is as good as full: asking first
+ * saves the reading, which a full ring would otherwise cost all the same.
+ */
+__inline_always bool submit__begin(struct rec *r, u32 type, u32 n, u32 end, s64 tid, u32 nr, u32 compat)
+{
+	struct cpu *c = submit__cpu();
+	if (!c)
+		return false;
+	if (c->busy || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) + RECORD_HEADER + end + 64 > ring_bytes) {
+		submit__count_lost(c, type);
+		return false;
+	}
+	c->busy = 1;
+	c->at = end;
+	r->cpu = c;
+	r->p = c->rec;
+	submit__write_header(r, type, n, tid, nr, compat);
+	return true;
+}
+
+/* Copies the scratch's record into the ring. */
+__inline_always void submit__scratch(struct rec *r)
+{
+	struct cpu *c = r->cpu;
+	u64 len = c->at & (2 * BODY_MAX - 1);
+	if (len > BODY_MAX + STRING_MAX)
+		len = BODY_MAX + STRING_MAX;
+	len += RECORD_HEADER;
+	*(u32 *)(c->rec + RECORD_LEN) = len;
+	if (bpf_ringbuf_output(&ring, c->rec, len, BPF_RB_NO_WAKEUP))
+		submit__count_lost(c, *(volatile u16 *)(c->rec + RECORD_TYPE));
+	else
+		c->sent++;
+	c->busy = 0;
+}
+
+/* The same for a system call that ends, by the name of its event type. */
+#define RESERVE(r, c, TYPE)                                                                                            \
+	submit__reserve(r, TYPE, TYPE##_N, TYPE##_END, (u32)bpf_get_current_pid_tgid(), (c)->nr, (c)->compat)
+#define BEGIN(r, c, TYPE)                                                                                              \
+	submit__begin(r, TYPE, TYPE##_N, TYPE##_END, (u32)bpf_get_current_pid_tgid(), (c)->nr, (c)->compat)
+
+/* A program for one system call, run by the dispatcher's tail call: CALL(name) { ... c.regs, ret ... } */
+#define CALL(name)                                                                                                     \
+	__inline_always int call_##name(struct call c, s64 ret);                                                       \
+	SEC("tp_btf/sys_exit")                                                                                         \
+	int BPF_PROG(x_##name, struct pt_regs *regs, long ret)                                                         \
+	{                                                                                                              \
+		struct call c = {.regs = regs, .nr = read__nr(regs), .compat = read__compat()};                        \
+		return call_##name(c, ret);                                                                            \
+	}                                                                                                              \
+	__inline_always int call_##name(struct call c, s64 ret)
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * clone, clone3, fork, vfork: two events for each, as the format has it. The child's, with result 0, is made by
+ * sched_process_fork while its parent still runs, so that no event of the child can come before it; the parent's is that
+ * of the call's end. The end of the call in the child is not looked at.
+ */
+
+enum { CLONE_NR_CLONE, CLONE_NR_FORK, CLONE_NR_VFORK, CLONE_NR_CLONE3 };
+
+/* The event type of a call by its number, and the flags it was given; 0 when it isn't one of the four. */
+__inline_always u32 clone__type(const struct call *c, u64 *flags)
+{
+	const volatile u32 *nr = clone_nr[c->compat & 1];
+	*flags = 0;
+	if (c->nr == nr[CLONE_NR_CLONE]) {
+		*flags = read__arg(c, 0);
+		return SYSCALL_CLONE_20_X;
+	}
+	if (c->nr == nr[CLONE_NR_CLONE3]) {
+		/* the first member of struct clone_args, include/uapi/linux/sched.h */
+		bpf_probe_read_user(flags, sizeof(*flags), (void *)read__arg(c, 0));
+		return SYSCALL_CLONE3_X;
+	}
+	if (c->nr == nr[CLONE_NR_FORK])
+		return SYSCALL_FORK_20_X;
+	if (c->nr == nr[CLONE_NR_VFORK]) {
+		*flags = CLONE_VFORK | CLONE_VM;
+		return SYSCALL_VFORK_20_X;
+	}
+	return 0;
+}
+
+/* flags, and whether the child is in a pid namespace other than the first. */
+__inline_always u32 clone__flags(struct task_struct *t, u64 flags)
+{
+	u32 v = flags__clone(flags);
+	if (read__pid_level(t) > 0 || READ(READ(READ(t, nsproxy), pid_ns_for_children), level) > 0)
+		v |= F_CLONE_CHILD_IN_PIDNS;
+	return v;
+}
+
+__inline_always void clone__store(struct rec *r, struct task_struct *t, s64 res, u32 flags, u64 start)
+{
+	/* res: ParamPid */
+	store__s64(r, res);
+	store__exe_args(r, t);
+	store__process(r, t, false);
+	store__clone(r, t, flags, start);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct rec r;
+	u32 tgid = READ(child, tgid), type = SYSCALL_CLONE_20_X;
+	if (tgid == self_tgid || READ(parent, flags) & PF_KTHREAD)
+		return 0;
+	struct call c = {.nr = NO_NR, .compat = read__compat()};
+	u32 flags = 0;
+	if (READ(child, pid) != tgid)
+		flags |= F_CLONE_THREAD | F_CLONE_SIGHAND | F_CLONE_VM;
+	if (READ(child, files) == READ(parent, files))
+		flags |= F_CLONE_FILES;
+	if (READ(child, fs) == READ(parent, fs))
+		flags |= F_CLONE_FS;
+	if (READ(child, mm) == READ(parent, mm))
+		flags |= F_CLONE_VM;
+	if (READ(child, sighand) == READ(parent, sighand))
+		flags |= F_CLONE_SIGHAND;
+	/* Since 5.15 the call that is still under way can be asked for its name and its flags. */
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
+		c.regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+		c.nr = read__nr(c.regs);
+		u64 given;
+		type = clone__type(&c, &given);
+		flags |= flags__clone(given);
+		if (!type) {
+			type = SYSCALL_CLONE_20_X;
+			c.nr = NO_NR;
+		}
+	}
+	if (read__pid_level(child) > 0)
+		flags |= F_CLONE_CHILD_IN_PIDNS;
+	if (!submit__begin(&r, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, READ(child, pid), c.nr, c.compat))
+		return 0;
+	clone__store(&r, child, 0, flags, read__ns_start(child));
+	submit__scratch(&r);
+	return 0;
+}
+
+_Static_assert(SYSCALL_CLONE_20_X_END == SYSCALL_CLONE3_X_END && SYSCALL_CLONE_20_X_END == SYSCALL_FORK_20_X_END &&
+		       SYSCALL_CLONE_20_X_END == SYSCALL_VFORK_20_X_END,
+	       "the four events have one form");
+
+/* Serves all four. */
+CALL(clone)
+{
+	struct rec r;
+	u64 flags;
+	u32 type = clone__type(&c, &flags);
+	if (ret == 0 || !submit__begin(&r, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, (u32)bpf_get_current_pid_tgid(), c.nr, c.compat))
+		return 0;
+	struct task_struct *t = read__task();
+	clone__store(&r, t, ret, clone__flags(t, flags), 0);
+	submit__scratch(&r);
+	return 0;
+}

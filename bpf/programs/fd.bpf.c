@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* close, dup, dup2, dup3, pipe, pipe2 */
+
+CALL(close)
+{
+	struct rec r;
+	if (!RESERVE(&r, &c, SYSCALL_CLOSE_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* fd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	submit__reserved(&r);
+	return 0;
+}
+
+CALL(dup)
+{
+	struct rec r;
+	if (!RESERVE(&r, &c, SYSCALL_DUP_1_X))
+		return 0;
+	/* res: ParamFd */
+	store__s64(&r, ret);
+	/* oldfd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	submit__reserved(&r);
+	return 0;
+}
+
+CALL(dup2)
+{
+	struct rec r;
+	if (!RESERVE(&r, &c, SYSCALL_DUP2_X))
+		return 0;
+	/* res: ParamFd */
+	store__s64(&r, ret);
+	/* oldfd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	/* newfd: ParamFd */
+	store__s64(&r, read__int(&c, 1));
+	submit__reserved(&r);
+	return 0;
+}
+
+CALL(dup3)
+{
+	struct rec r;
+	if (!RESERVE(&r, &c, SYSCALL_DUP3_X))
+		return 0;
+	/* res: ParamFd */
+	store__s64(&r, ret);
+	/* oldfd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	/* newfd: ParamFd */
+	store__s64(&r, read__int(&c, 1));
+	/* flags: ParamFlags32 */
+	store__u32(&r, MOVE(read__arg(&c, 2), O_CLOEXEC, F_CLOEXEC));
+	submit__reserved(&r);
+	return 0;
+}
+
+/* The two fds of a pipe that was made; -1 when they can't be read. */
+__inline_always void pipe__fds(const struct call *c, s64 ret, s32 fds[2])
+{
+	fds[0] = fds[1] = -1;
+	if (bpf_probe_read_user(fds, 2 * sizeof(s32), (void *)read__arg(c, 0)))
+		fds[0] = fds[1] = -1; /* the helper zeroes what it can't read */
+}
+
+CALL(pipe)
+{
+	struct rec r;
+	s32 fds[2];
+	pipe__fds(&c, ret, fds);
+	u64 ino = ret == 0 ? read__ino(fds[0]) : 0;
+	if (!RESERVE(&r, &c, SYSCALL_PIPE_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* fd1: ParamFd */
+	store__s64(&r, fds[0]);
+	/* fd2: ParamFd */
+	store__s64(&r, fds[1]);
+	/* ino: ParamUint64 */
+	store__u64(&r, ino);
+	submit__reserved(&r);
+	return 0;
+}
+
+CALL(pipe2)
+{
+	struct rec r;
+	s32 fds[2];
+	pipe__fds(&c, ret, fds);
+	u64 ino = ret == 0 ? read__ino(fds[0]) : 0;
+	if (!RESERVE(&r, &c, SYSCALL_PIPE2_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* fd1: ParamFd */
+	store__s64(&r, fds[0]);
+	/* fd2: ParamFd */
+	store__s64(&r, fds[1]);
+	/* ino: ParamUint64 */
+	store__u64(&r, ino);
+	/* flags: ParamFlags32 */
+	u32 flags = read__arg(&c, 1);
+	store__u32(&r, flags__fd(flags) | MOVE(flags, O_DIRECT, F_DIRECT));
+	submit__reserved(&r);
+	return 0;
+}

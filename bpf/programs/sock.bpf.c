@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* socket, connect, bind, listen, accept, accept4. ia32 may make them through socketcall(2), hence read__net_args. */
+
+CALL(socket)
+{
+	struct rec r;
+	u64 a[3];
+	read__net_args(&c, a, 3);
+	if (!RESERVE(&r, &c, SOCKET_SOCKET_X))
+		return 0;
+	/* fd: ParamFd */
+	store__s64(&r, ret);
+	/* domain: ParamEnumflags32; the format's families are the kernel's */
+	store__u32(&r, a[0]);
+	/* type: ParamUint32 */
+	store__u32(&r, a[1]);
+	/* proto: ParamUint32 */
+	store__u32(&r, a[2]);
+	/* flags: ParamFlags32 */
+	store__u32(&r, flags__fd(a[1]));
+	submit__reserved(&r);
+	return 0;
+}
+
+CALL(connect)
+{
+	struct rec r;
+	u64 a[3];
+	read__net_args(&c, a, 3);
+	if (!BEGIN(&r, &c, SOCKET_CONNECT_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* tuple: ParamSocktuple */
+	if (ret == 0 || ret == -EINPROGRESS)
+		store__socktuple(&r, (s32)a[0], true, a[1], a[2]);
+	else
+		store__missing(&r);
+	/* fd: ParamFd */
+	store__s64(&r, (s32)a[0]);
+	/* addr: ParamSockaddr */
+	store__user_sockaddr(&r, a[1], a[2]);
+	submit__scratch(&r);
+	return 0;
+}
+
+CALL(bind)
+{
+	struct rec r;
+	u64 a[3];
+	read__net_args(&c, a, 3);
+	if (!BEGIN(&r, &c, SOCKET_BIND_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* addr: ParamSockaddr */
+	store__user_sockaddr(&r, a[1], a[2]);
+	/* fd: ParamFd */
+	store__s64(&r, (s32)a[0]);
+	submit__scratch(&r);
+	return 0;
+}
+
+CALL(listen)
+{
+	struct rec r;
+	u64 a[2];
+	read__net_args(&c, a, 2);
+	if (!RESERVE(&r, &c, SOCKET_LISTEN_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* fd: ParamFd */
+	store__s64(&r, (s32)a[0]);
+	/* backlog: ParamInt32 */
+	store__s32(&r, a[1]);
+	submit__reserved(&r);
+	return 0;
+}
+
+/* What accept and accept4 have in common: fd is the listening socket. */
+__inline_always void accept__store(struct rec *r, s64 ret, s64 fd)
+{
+	u32 len = 0, max = 0;
+	struct sock *sk = ret < 0 ? NULL : read__sock(fd);
+	if (sk) {
+		len = READ(sk, sk_ack_backlog);
+		max = READ(sk, sk_max_ack_backlog);
+	}
+	/* fd: ParamFd */
+	store__s64(r, ret);
+	/* tuple: ParamSocktuple */
+	if (ret >= 0)
+		store__socktuple(r, ret, false, 0, 0);
+	else
+		store__missing(r);
+	/* queuepct: ParamUint8 */
+	store__u8(r, max ? (u64)len * 100 / max : 0);
+	/* queuelen: ParamUint32 */
+	store__u32(r, len);
+	/* queuemax: ParamUint32 */
+	store__u32(r, max);
+}
+
+CALL(accept)
+{
+	struct rec r;
+	u64 a[1];
+	read__net_args(&c, a, 1);
+	if (!BEGIN(&r, &c, SOCKET_ACCEPT_5_X))
+		return 0;
+	accept__store(&r, ret, (s32)a[0]);
+	submit__scratch(&r);
+	return 0;
+}
+
+CALL(accept4)
+{
+	struct rec r;
+	u64 a[4];
+	read__net_args(&c, a, 4);
+	if (!BEGIN(&r, &c, SOCKET_ACCEPT4_6_X))
+		return 0;
+	accept__store(&r, ret, (s32)a[0]);
+	/* flags: ParamInt32 */
+	store__s32(&r, flags__fd(a[3]));
+	submit__scratch(&r);
+	return 0;
+}

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/output"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/check"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/load"
+)
+
+var errProbe = errors.New("this kernel can't run the probe")
+
+// eventLine is how `shikra events` shows an event when no format is given.
+const eventLine = "%evt.num %evt.time %evt.cpu %proc.name (%thread.tid) %evt.type %evt.args"
+
+func (a *app) eventsCmd() *cobra.Command {
+	var capture, format string
+	var count uint64
+	c := &cobra.Command{
+		Use:   "events [FILTER]",
+		Short: "Print events, live or of a capture; FILTER is a condition as rules have",
+		Long: "events prints what happens, without rules. FILTER is a condition in the rule language, and it is compiled and judged\n" +
+			"as a rule is: shikra events 'evt.type = openat and fd.name startswith /etc'",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError{fmt.Errorf("%s takes one filter; put it in quotes", c.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			filter := "evt.num exists"
+			if len(args) == 1 {
+				filter = args[0]
+			}
+			src := []load.Source{{Name: "filter", Data: filterRule(filter, format)}}
+			mods, err := a.modules(src, check.Options{}, false, false)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			cfg.Outputs.Stdout.Enabled, cfg.Outputs.File.Path = true, ""
+			cfg.HTTP.Listen = ""
+			sc := sensorConfig{modules: mods, json: a.json, format: output.Line, limit: count, reached: cancel}
+			if capture == "" {
+				sc.wall = wallOffset
+				cfg.Outputs.Queue = 1 << 16
+				return a.watch(ctx, cfg, a.logger(cfg), sc, len(args) == 0)
+			}
+			sc.block = true
+			return a.replay(ctx, cfg, capture, sc)
+		},
+	}
+	c.Flags().StringVar(&capture, "capture", "", "read this capture `FILE` instead of the kernel")
+	c.Flags().StringVarP(&format, "format", "p", eventLine, "how to print an event, with %fields")
+	c.Flags().Uint64VarP(&count, "count", "n", 0, "stop after so many events")
+	return c
+}
+
+// filterRule makes the rules file that judges a filter.
+func filterRule(filter, format string) []byte {
+	var b strings.Builder
+	b.WriteString("- rule: events\n  desc: a filter of the command line\n  condition: ")
+	b.WriteString(strconv.Quote(filter))
+	b.WriteString("\n  output: ")
+	b.WriteString(strconv.Quote(format))
+	b.WriteString("\n  priority: DEBUG\n")
+	return []byte(b.String())
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"runtime"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
+	"github.com/shikra-sensor/shikra/sensor/internal/probe"
+	"github.com/shikra-sensor/shikra/sensor/internal/state"
+)
+
+// gather gives the metrics of a running sensor.
+func gather(s *sensor, p *probe.Probe) metrics.Gather {
+	return func(emit func(metrics.ID, float64, ...string)) {
+		st := s.Stats()
+		emit(metrics.BuildInfo, 1, Version(), runtime.Version())
+		emit(metrics.EngineMode, 1, st.Engine)
+		for t, n := range st.Events {
+			if n > 0 {
+				emit(metrics.Events, float64(n), event.Type(t).Info().Name+dirSuffix(event.Type(t)))
+			}
+		}
+		if c, err := p.Counters(); err == nil {
+			emit(metrics.ProbeSent, float64(c.Sent))
+			for t, n := range c.LostByType {
+				emit(metrics.Lost, float64(n), t.Info().Name)
+			}
+		}
+		emit(metrics.BadRecords, float64(st.BadRecords))
+		emit(metrics.DroppedEvents, float64(st.Dropped))
+		emit(metrics.Batches, float64(st.Batches))
+		emit(metrics.Judged, float64(st.Judged))
+		emit(metrics.StateFlushes, float64(st.StateFlushes))
+		if st.Batches > 0 {
+			emit(metrics.BatchMean, float64(st.Judged)/float64(st.Batches))
+		}
+		emit(metrics.FirstJudged, st.FirstJudged.Seconds())
+		emit(metrics.DroppedAlerts, float64(s.queue.Dropped()))
+		for _, o := range s.queue.Stats() {
+			emit(metrics.OutputSent, float64(o.Sent), o.Name)
+			emit(metrics.OutputFailed, float64(o.Failed), o.Name)
+		}
+		for _, t := range stateTables(&st.State) {
+			emit(metrics.StateUsed, float64(t.used), t.name)
+			emit(metrics.StateLimit, float64(t.limit), t.name)
+			emit(metrics.StateFull, float64(t.full), t.name)
+		}
+		emit(metrics.StringBytes, float64(st.Strings.Used), "public")
+		emit(metrics.StringLimit, float64(st.Strings.Limit), "public")
+		emit(metrics.StringsFull, float64(st.Strings.Full), "public")
+		emit(metrics.StringBytes, float64(st.Private.Used), "private")
+		emit(metrics.StringLimit, float64(st.Private.Limit), "private")
+		emit(metrics.StringsFull, float64(st.Private.Full), "private")
+		for _, m := range st.Modules {
+			emit(metrics.ModuleCalls, float64(m.Host.Calls), m.Name)
+			emit(metrics.ModuleTraps, float64(m.Host.Traps), m.Name)
+			emit(metrics.ModuleRefills, float64(m.Host.Refills), m.Name)
+			emit(metrics.ModuleHostAlerts, float64(m.Host.Alerts), m.Name)
+			emit(metrics.ModuleSeconds, m.Host.Time.Seconds(), m.Name)
+			for _, r := range m.Rules {
+				emit(metrics.Alerts, float64(r.Alerts), r.Name, r.Priority)
+			}
+		}
+		for _, h := range p.Hooks() {
+			on := 0.0
+			if h.State != probe.StateRefused {
+				on = 1
+			}
+			emit(metrics.HookActive, on, h.Name)
+		}
+	}
+}
+
+// stateTable is the use of one table of the state.
+type stateTable struct {
+	name        string
+	used, limit int
+	full        uint64 // entries evicted or left out for want of room
+}
+
+func stateTables(s *state.Stats) []stateTable {
+	return []stateTable{
+		{"threads", s.Threads, s.ThreadLimit, s.ThreadsEvicted + s.ThreadsDropped},
+		{"files", s.Files, s.FileLimit, s.FDsEvicted + s.FDsDropped},
+		{"fd_tables", s.Tables, s.TableLimit, s.TablesDropped},
+		{"containers", s.Containers, s.ContainerLimit, s.ContainersDropped},
+		{"users", s.Users, s.UserLimit, s.UsersDropped},
+		{"groups", s.Groups, s.GroupLimit, 0},
+	}
+}
+
+// dirSuffix tells apart the versions of an event type that share a name.
+func dirSuffix(t event.Type) string {
+	if t.Current() {
+		return ""
+	}
+	return " (" + t.String() + ")"
+}

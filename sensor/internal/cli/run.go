@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/config"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
+	"github.com/shikra-sensor/shikra/sensor/internal/probe"
+	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
+	"github.com/shikra-sensor/shikra/sensor/internal/state"
+)
+
+func (a *app) runCmd() *cobra.Command {
+	var rules []string
+	var allowUnsigned bool
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Watch this machine and print alerts (as root)",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			src, err := ruleSources(cfg, rules)
+			if err != nil {
+				return err
+			}
+			mods, err := a.modules(src, checkOptions(cfg), allowUnsigned, true)
+			if err != nil {
+				return err
+			}
+			log := a.logger(cfg)
+			if allowUnsigned {
+				log.Warn("modules run without a signature (--allow-unsigned)")
+			}
+			return a.watch(cmd.Context(), cfg, log, sensorConfig{modules: mods, wall: wallOffset, json: a.json}, false)
+		},
+	}
+	c.Flags().StringArrayVarP(&rules, "rules", "r", nil, "rules `FILE`, module or folder; may be given again (default: the configuration's, else the built-in rules)")
+	c.Flags().BoolVar(&allowUnsigned, "allow-unsigned", false, "run modules without a signature")
+	return c
+}
+
+// watch runs a sensor on this kernel until ctx ends.
+func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, sc sensorConfig, all bool) (err error) {
+	start := time.Now()
+	s, err := a.newSensor(ctx, cfg, log, sc)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stopCtx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if e := s.stop(stopCtx); err == nil {
+			err = e
+		}
+	}()
+	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: wantedSyscalls(s, all)})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	ring, err := live.NewRing(p.Ring())
+	if err != nil {
+		return err
+	}
+	defer ring.Close()
+	if cfg.HTTP.Listen != "" {
+		h, err := metrics.Handler(gather(s, p), func() error { return nil })
+		if err != nil {
+			return err
+		}
+		srv, err := metrics.Listen(cfg.HTTP.Listen, h)
+		if err != nil {
+			return err
+		}
+		log.Info("serving metrics", "url", "http://"+srv.Addr()+"/metrics")
+		defer func() {
+			stopCtx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			defer cancel()
+			if e := srv.Close(stopCtx); err == nil && e != nil {
+				err = fmt.Errorf("stop metrics: %w", e)
+			}
+		}()
+	}
+	// Attached before the snapshot, so that nothing falls between the two; what happens meanwhile waits in the ring.
+	if err := p.SetSyscalls(nil); err != nil {
+		return err
+	}
+	if err := p.Attach(); err != nil {
+		return err
+	}
+	snap, err := live.Snapshot(ctx, live.SnapshotConfig{HostRoot: cfg.Host.Root, MaxThreads: cfg.State.Threads, MaxFiles: cfg.State.Files}, s.Sink())
+	if err != nil {
+		return fmt.Errorf("read what is running: %w", err)
+	}
+	s.Settled()
+	for _, h := range p.Hooks() {
+		if h.State != probe.StateAttached && h.State != probe.StateLoaded {
+			log.Warn("a hook is off", "hook", h.Name, "serves", h.Serves, "state", h.State, "reason", h.Reason)
+		}
+	}
+	if snap.TaskIter != nil || snap.FileIter != nil {
+		log.Warn("what was running was read from /proc, not by BPF iterators", "threads", snap.TaskIter, "files", snap.FileIter)
+	}
+	if n := snap.ThreadsCut + snap.FilesCut + snap.UsersCut; n > 0 {
+		log.Warn("more was running than the tables hold", "threads_cut", snap.ThreadsCut, "files_cut", snap.FilesCut, "users_cut", snap.UsersCut)
+	}
+	st := s.Stats()
+	log.Info("watching", "version", Version(), "rules", countRules(s), "engine", st.Engine, "threads", snap.Threads, "files", snap.Files,
+		"snapshot", snap.Took.Round(time.Millisecond), "start", time.Since(start).Round(time.Millisecond))
+	if st.Engine == "interpreter" && cfg.Engine.Mode != "interpreter" {
+		log.Warn("modules are interpreted, about 20 times slower: the compiler needs amd64 with SSE4.1 or arm64, and memory that may be made executable")
+	}
+	err = live.Run(ctx, live.RunConfig{Ring: ring, Record: s.Record, Idle: s.Idle})
+	s.Flush()
+	c, cerr := p.Counters()
+	if cerr != nil {
+		log.Warn("the probe's counters can't be read", "err", cerr)
+	}
+	s.summary(s.Stats(), "lost", c.Lost, "uptime", time.Since(start).Round(time.Millisecond))
+	if ctx.Err() != nil { // told to stop: that is success
+		return nil
+	}
+	return err
+}
+
+func countRules(s *sensor) (n int) {
+	for _, m := range s.Stats().Modules {
+		n += len(m.Rules)
+	}
+	return n
+}
+
+// wantedSyscalls names the system calls whose events the modules judge or the state needs; nil is all.
+func wantedSyscalls(s *sensor, all bool) []string {
+	if all {
+		return nil
+	}
+	names := []string{}
+	for _, sc := range event.Syscalls() {
+		if sc.Exit != event.GenericX && (s.Wanted(sc.Exit) || state.Needs(sc.Exit)) {
+			names = append(names, sc.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/config"
+	"github.com/shikra-sensor/shikra/sensor/internal/output"
+	"github.com/shikra-sensor/shikra/sensor/internal/pipeline"
+)
+
+// sensor is a pipeline with its outputs, as run and replay use it.
+type sensor struct {
+	*pipeline.Pipeline
+	queue *output.Queue
+	close []io.Closer
+	log   *slog.Logger
+}
+
+type sensorConfig struct {
+	modules [][]byte
+	wall    func() int64
+	block   bool // wait for the outputs instead of dropping: a replay has time
+	json    bool
+	format  output.Format // on stdout, unless the configuration or json say otherwise
+	limit   uint64        // stop after so many alerts; 0 for never
+	reached func()        // called at the limit
+}
+
+func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger, sc sensorConfig) (*sensor, error) {
+	s := &sensor{log: log}
+	var outs []*output.Output
+	if c.Outputs.Stdout.Enabled {
+		f := output.ParseFormat(c.Outputs.Stdout.Format)
+		if sc.format != output.Text {
+			f = sc.format
+		}
+		if sc.json {
+			f = output.JSON
+		}
+		outs = append(outs, &output.Output{Name: "stdout", Format: f, W: a.out})
+	}
+	if p := c.Outputs.File.Path; p != "" {
+		f, err := output.OpenFile(p)
+		if err != nil {
+			return nil, err
+		}
+		s.close = append(s.close, f)
+		outs = append(outs, &output.Output{Name: "file", Format: output.ParseFormat(c.Outputs.File.Format), W: f})
+	}
+	s.queue = output.NewQueue(c.Outputs.Queue, func(name string, err error) {
+		log.Error("an output fails; its alerts are counted until it works again", "output", name, "err", err)
+	}, outs...)
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "unknown"
+	}
+	put := func(al *output.Alert) { s.queue.Put(al) }
+	if sc.block {
+		put = func(al *output.Alert) { s.queue.PutWait(ctx, al) }
+	}
+	if sc.limit > 0 {
+		left, next := sc.limit, put
+		put = func(al *output.Alert) {
+			if left == 0 {
+				return
+			}
+			next(al)
+			if left--; left == 0 {
+				sc.reached()
+			}
+		}
+	}
+	s.Pipeline, err = pipeline.New(ctx, pipeline.Config{
+		Arena: arena.Config{
+			Threads: c.State.Threads, Files: c.State.Files, Containers: c.State.Containers,
+			Strings: c.State.StringBytes, Private: c.State.PrivateBytes,
+		},
+		Engine: c.Engine.Mode, Batch: c.Engine.Batch, WallOffset: sc.wall,
+		Alert: put, Hostname: hostname, Node: readNode(c), Log: log,
+	})
+	if err != nil {
+		s.stop(ctx)
+		return nil, err
+	}
+	for _, m := range sc.modules {
+		if err := s.Load(m); err != nil {
+			s.stop(ctx)
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// stop writes what waits and frees everything.
+func (s *sensor) stop(ctx context.Context) error {
+	err := s.queue.Close(ctx)
+	if s.Pipeline != nil {
+		if e := s.Pipeline.Close(); err == nil {
+			err = e
+		}
+	}
+	for _, c := range s.close {
+		if e := c.Close(); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// summary says in one line what was seen, lost and dropped.
+func (s *sensor) summary(st *pipeline.Stats, more ...any) {
+	mean := 0.0
+	if st.Batches > 0 {
+		mean = float64(st.Judged) / float64(st.Batches)
+	}
+	s.log.Info("done", append([]any{
+		"events", st.Total(), "judged", st.Judged, "alerts", st.Alerts, "bad_records", st.BadRecords,
+		"dropped_events", st.Dropped, "dropped_alerts", s.queue.Dropped(), "mean_batch", fmt.Sprintf("%.1f", mean), "engine", st.Engine,
+	}, more...)...)
+}

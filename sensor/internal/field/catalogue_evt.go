@@ -1,0 +1,69 @@
+package field
+
+import (
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// evtFields are the fields of the event itself, but for its parameters and times.
+func evtFields() []*Field {
+	hasResult := func(name string, t Type, r Read, doc string) *Field {
+		r.Base = Event
+		r.Guard, r.GuardAt, r.GuardWidth = wasmabi.BitResult, wasmabi.EventBits, U32
+		return &Field{Name: name, Type: t, Read: r, Doc: doc}
+	}
+	bit := func(name string, mask uint64, doc string) *Field {
+		return &Field{Name: name, Type: Bool, Read: eventBit(mask), Doc: doc}
+	}
+	failed := Read{Offset: wasmabi.EventBits, Width: U32, Mask: wasmabi.BitFailed}
+	flag := func(name string, flags event.Flags, doc string) *Field {
+		return computed(name, Bool, doc, func(_ *Ctx, e event.Event, _ *Ref, v *Value) {
+			v.setBool(e.Type().Info().Flags&flags != 0)
+		})
+	}
+
+	return []*Field{
+		{
+			Name: "evt.num", Type: Uint, Read: Read{Base: Event, Offset: wasmabi.EventNum, Width: U64},
+			Doc: "Number of the event since the sensor started, counted from 1.",
+		},
+		computed("evt.type", String, "Name of the event: the system call's, or that of the tracepoint it comes from (procexit).", computeType),
+		{
+			Name: "evt.type.is", Type: Uint, Arg: ArgKey, Compute: computeTypeIs,
+			Doc: "1 for events of the named type, 0 for others: evt.type.is.open.",
+		},
+		computed("syscall.type", String, "Name of the system call; missing for events that come from no system call.", computeSyscallType),
+		computed("evt.dir", String, "Direction of the event: always <, since events are made when a call returns.", computeDir),
+		computed("evt.category", String, "What the event's call acts on: file, net, ipc, memory, process, sleep, system, signal, user, time, processing, wait, other; for input and output that of the fd.", computeCategory),
+		computed("evt.source", String, "Source of the event: syscall.", computeSource),
+		{
+			Name: "evt.cpu", Type: Int, Read: Read{Base: Event, Offset: wasmabi.EventCpu, Width: U16},
+			Doc: "Number of the CPU on which it happened.",
+		},
+		computed("evt.hostname", String, "Name of the host.", computeHostname),
+		computed("evt.is_async", Bool, "Whether the event was made by the sensor or a module, not by the kernel.", computeIsAsync),
+		computed("evt.asynctype", String, "Name of an event that was made by the sensor or a module.", computeAsyncType),
+
+		hasResult("evt.rawres", Int, Read{Offset: wasmabi.EventRes, Width: I64}, "Result of the call as a number; negative is an error number."),
+		computed("evt.res", String, "Result of the call: SUCCESS, or the error's name such as ENOENT.", computeRes),
+		hasResult("evt.failed", Bool, failed, "Whether the call failed."),
+		hasResult("evt.count.error", Uint, failed, "1 for calls that failed, 0 for others."),
+		computed("evt.count.error.file", Uint, "1 for calls on files that failed, 0 for those that didn't.", computeErrorFile),
+		computed("evt.count.error.net", Uint, "1 for calls on sockets that failed, 0 for those that didn't.", computeErrorNet),
+		computed("evt.count.error.memory", Uint, "1 for calls on memory that failed, 0 for those that didn't.", computeErrorMemory),
+		computed("evt.count.error.other", Uint, "1 for other calls that failed, 0 for those that didn't.", computeErrorOther),
+		computed("evt.count", Uint, "Always 1, to be summed up.", computeOne),
+		computed("evt.count.exit", Uint, "Always 1 as well, since events are made when a call returns.", computeOne),
+
+		bit("evt.is_open_read", wasmabi.BitOpenRead, "Whether the call opened a file for reading."),
+		bit("evt.is_open_write", wasmabi.BitOpenWrite, "Whether the call opened a file for writing."),
+		bit("evt.is_open_exec", wasmabi.BitOpenExec, "Whether the call made a file with execute permission."),
+		bit("evt.is_open_create", wasmabi.BitOpenCreate, "Whether the call made a file by opening it."),
+		flag("evt.is_io", event.FlagReadsFd|event.FlagWritesFd, "Whether the call reads from or writes to an fd."),
+		flag("evt.is_io_read", event.FlagReadsFd, "Whether the call reads from an fd."),
+		flag("evt.is_io_write", event.FlagWritesFd, "Whether the call writes to an fd."),
+		flag("evt.is_wait", event.FlagWaits, "Whether the call makes its thread wait."),
+		computed("evt.io_dir", String, "Direction of input and output: read or write.", computeIODir),
+		computed("evt.is_syslog", Bool, "Whether the call writes to the system log's socket, /dev/log.", computeIsSyslog),
+	}
+}

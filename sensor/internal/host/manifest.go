@@ -1,0 +1,221 @@
+package host
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/wasm"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// The bounds of a manifest and a rule table.
+const (
+	maxManifest = 1 << 20  // bytes of JSON
+	maxTable    = 16 << 20 // bytes of JSON
+	maxRules    = 65536
+)
+
+// ReadManifest returns the manifest of a module, checked, without running or compiling any of it.
+func ReadManifest(module []byte) (*wasmabi.Manifest, error) {
+	data, ok, err := wasm.CustomSection(module, wasmabi.SectionManifest)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("no section %s: not a shikra module", wasmabi.SectionManifest)
+	}
+	m := &wasmabi.Manifest{}
+	if err := strictJSON(data, maxManifest, m); err != nil {
+		return nil, fmt.Errorf("section %s: %w", wasmabi.SectionManifest, err)
+	}
+	if err := checkManifest(m); err != nil {
+		return nil, fmt.Errorf("section %s: %w", wasmabi.SectionManifest, err)
+	}
+	return m, nil
+}
+
+// ReadRules returns the rule table of a module, checked; empty when it has none.
+func ReadRules(module []byte) ([]wasmabi.Rule, error) {
+	data, ok, err := wasm.CustomSection(module, wasmabi.SectionRules)
+	if err != nil || !ok {
+		return nil, err
+	}
+	t := wasmabi.RuleTable{}
+	if err := strictJSON(data, maxTable, &t); err != nil {
+		return nil, fmt.Errorf("section %s: %w", wasmabi.SectionRules, err)
+	}
+	if len(t.Rules) > maxRules {
+		return nil, fmt.Errorf("section %s: %d rules, the most is %d", wasmabi.SectionRules, len(t.Rules), maxRules)
+	}
+	for i, r := range t.Rules {
+		if r.Name == "" {
+			return nil, fmt.Errorf("section %s: rule %d has no name", wasmabi.SectionRules, i)
+		}
+		if !slices.Contains(priorities, r.Priority) {
+			return nil, fmt.Errorf("section %s: rule %q has the unknown priority %q", wasmabi.SectionRules, r.Name, r.Priority)
+		}
+	}
+	return t.Rules, nil
+}
+
+var priorities = []string{"Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug"}
+
+var (
+	nameForm    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	versionForm = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+)
+
+func checkManifest(m *wasmabi.Manifest) error {
+	switch {
+	case !nameForm.MatchString(m.Name):
+		return fmt.Errorf("name %.70q isn't 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first", m.Name)
+	case len(m.Version) > 128 || !versionForm.MatchString(m.Version):
+		return fmt.Errorf("version %.140q isn't a semantic version", m.Version)
+	case len(m.Description) > 1024 || strings.ContainsAny(m.Description, "\r\n"):
+		return fmt.Errorf("description isn't one line of at most 1024 bytes")
+	case m.Source != "syscall":
+		return fmt.Errorf("source %.70q is unknown; this host has syscall", m.Source)
+	case m.ABIMinor < 0:
+		return fmt.Errorf("abi_minor %d is negative", m.ABIMinor)
+	case m.ABIMinor > wasmabi.Minor:
+		return fmt.Errorf("needs ABI %d.%d; this host has %d.%d", wasmabi.Major, m.ABIMinor, wasmabi.Major, wasmabi.Minor)
+	case m.WindowSize == 0 || m.WindowSize%wasmabi.WindowAlign != 0:
+		return fmt.Errorf("window_size %d isn't a multiple of %d", m.WindowSize, wasmabi.WindowAlign)
+	case len(m.Fields) > wasmabi.MaxColumns:
+		return fmt.Errorf("%d fields, the most is %d", len(m.Fields), wasmabi.MaxColumns)
+	}
+	if err := checkEvents(m); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, f := range m.Fields {
+		if f == "" || seen["f"+f] {
+			return fmt.Errorf("field %q is empty or named twice", f)
+		}
+		seen["f"+f] = true
+	}
+	for _, s := range m.Segments {
+		if _, ok := wasmabi.SegmentByName(s); !ok {
+			return fmt.Errorf("unknown segment %q", s)
+		}
+		if seen["s"+s] {
+			return fmt.Errorf("segment %q is named twice", s)
+		}
+		seen["s"+s] = true
+	}
+	return nil
+}
+
+func checkEvents(m *wasmabi.Manifest) error {
+	named := map[string]bool{}
+	for _, n := range m.Events {
+		if n != "*" && len(event.ByName(n)) == 0 {
+			return fmt.Errorf("unknown event type %q", n)
+		}
+		if named[n] {
+			return fmt.Errorf("event type %q is named twice", n)
+		}
+		named[n] = true
+	}
+	seen := map[uint16]bool{}
+	for _, c := range m.EventCodes {
+		t := event.Type(c)
+		switch {
+		case !t.Known():
+			return fmt.Errorf("unknown event code %d", c)
+		case seen[c]:
+			return fmt.Errorf("event code %d is named twice", c)
+		case !named["*"] && !named[t.Info().Name]:
+			return fmt.Errorf("event code %d is %s, which events doesn't name", c, t.Info().Name)
+		}
+		seen[c] = true
+	}
+	for n := range named {
+		if n == "*" {
+			continue
+		}
+		if !slices.ContainsFunc(m.EventCodes, func(c uint16) bool { return event.Type(c).Info().Name == n }) {
+			return fmt.Errorf("event type %q has no code in event_codes", n)
+		}
+	}
+	return nil
+}
+
+// strictJSON reads data into v, refusing what encoding/json forgives: unknown keys, keys in another case, keys that
+// stand twice, and anything after the value.
+func strictJSON(data []byte, most int, v any) error {
+	if len(data) > most {
+		return fmt.Errorf("%d bytes, the most is %d", len(data), most)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return err
+	}
+	return strictKeys(json.NewDecoder(bytes.NewReader(data)), reflect.TypeOf(v).Elem(), "")
+}
+
+// strictKeys goes through one value of d, which Unmarshal has taken, so its syntax, its types and its depth are right.
+func strictKeys(d *json.Decoder, t reflect.Type, path string) error {
+	tok, err := d.Token()
+	if err != nil {
+		return err
+	}
+	switch tok {
+	case json.Delim('['):
+		for d.More() {
+			elem := t
+			if t.Kind() == reflect.Slice {
+				elem = t.Elem()
+			}
+			if err := strictKeys(d, elem, path+"[]"); err != nil {
+				return err
+			}
+		}
+	case json.Delim('{'):
+		seen := map[string]bool{}
+		for d.More() {
+			tok, err := d.Token()
+			if err != nil {
+				return err
+			}
+			key, _ := tok.(string)
+			f, ok := keyField(t, key)
+			if !ok {
+				return fmt.Errorf("unknown key %q", strings.TrimPrefix(path+"."+key, "."))
+			}
+			if seen[key] {
+				return fmt.Errorf("key %q stands twice", strings.TrimPrefix(path+"."+key, "."))
+			}
+			seen[key] = true
+			if err := strictKeys(d, f, path+"."+key); err != nil {
+				return err
+			}
+		}
+	default:
+		return nil
+	}
+	_, err = d.Token() // the closing bracket
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func keyField(t reflect.Type, key string) (reflect.Type, bool) {
+	if t.Kind() != reflect.Struct {
+		return nil, false
+	}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if name == key {
+			return t.Field(i).Type, true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,83 @@
+package pipeline
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/format"
+	"github.com/shikra-sensor/shikra/sensor/internal/host"
+	"github.com/shikra-sensor/shikra/sensor/internal/output"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// rule is what turns a verdict into an alert.
+type rule struct {
+	wasmabi.Rule
+	format *format.Format
+	alerts uint64
+}
+
+func readRules(table []wasmabi.Rule) ([]rule, error) {
+	out := make([]rule, len(table))
+	for i, r := range table {
+		f, err := format.Parse(r.Output)
+		if err != nil {
+			return nil, fmt.Errorf("rule %q: output: %w", r.Name, err)
+		}
+		out[i] = rule{Rule: r, format: f}
+	}
+	return out, nil
+}
+
+// onAlert makes the alert of one verdict while everything the event refers to is as it was.
+func (p *Pipeline) onAlert(hm *host.Module, index, ruleIndex int) {
+	var m *module
+	for _, x := range p.modules {
+		if x.Module == hm {
+			m = x
+		}
+	}
+	if m == nil || ruleIndex >= len(m.rules) {
+		return
+	}
+	r := &m.rules[ruleIndex]
+	r.alerts++
+	p.st.Alerts++
+	if p.cfg.Alert == nil {
+		return
+	}
+	e := p.arena.Batch.Event(index)
+	p.seq++
+	a := &output.Alert{
+		Time:     time.Unix(0, int64(e.TS())+p.now),
+		Rule:     r.Name,
+		Priority: r.Priority,
+		Source:   r.Source,
+		Hostname: p.cfg.Hostname,
+		Output:   string(r.format.Append(nil, &p.read, e)),
+		Tags:     r.Tags,
+		UUID:     newUUID(),
+		Node:     p.cfg.Node,
+		Seq:      p.seq,
+		EventNum: e.Num(),
+	}
+	// Falco puts evt.time (ns) before the output's own fields.
+	a.Fields = append(strconv.AppendInt([]byte(`{"evt.time":`), a.Time.UnixNano(), 10), ',')
+	n := len(a.Fields)
+	if a.Fields = r.format.AppendFields(a.Fields, &p.read, e); len(a.Fields) == n+len("{}") {
+		n--
+	}
+	a.Fields = append(a.Fields[:n], a.Fields[n+1:]...)
+	p.cfg.Alert(a)
+}
+
+func newUUID() uuid.UUID {
+	u, err := uuid.NewRandom()
+	if err != nil { // the system has no randomness: an alert without an id is better than none
+		return uuid.Nil
+	}
+	return u
+}

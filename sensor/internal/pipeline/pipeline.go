@@ -1,0 +1,235 @@
+// Package pipeline joins the stages: a record goes through decode and state into the batch, modules judge the batch, and
+// verdicts become alerts.
+//
+// One goroutine runs a Pipeline; Stats may be read from any.
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/decode"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/field"
+	"github.com/shikra-sensor/shikra/sensor/internal/host"
+	"github.com/shikra-sensor/shikra/sensor/internal/output"
+	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+	"github.com/shikra-sensor/shikra/sensor/internal/state"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// Config says how a Pipeline works.
+type Config struct {
+	Arena      arena.Config
+	Engine     string              // "auto" (default), "compiler" or "interpreter"
+	Batch      int                 // most events judged together; default wasmabi.BatchMax
+	WallOffset func() int64        // what to add to an event's time for wall time, in ns; nil: event times are wall times
+	Alert      func(*output.Alert) // gets each alert, in order; it owns the alert
+	Hostname   string
+	Node       *output.Node
+	Log        *slog.Logger // default: discard
+
+	// NoFlushRule queues events on although a state change would show through to them. Tests switch it on to see that
+	// they would notice.
+	NoFlushRule bool
+}
+
+// Pipeline is one running way of the data.
+type Pipeline struct {
+	cfg     Config
+	arena   *arena.Arena
+	state   *state.State
+	host    *host.Host
+	ctx     context.Context
+	modules []*module
+	columns columns
+	wanted  [event.NumTypes]bool // types that some module judges
+	read    field.Ctx
+
+	num       uint64 // number of the last event
+	seq       uint64 // number of the last alert
+	now       int64  // wall offset in use
+	st        Stats
+	published atomic.Pointer[Stats]
+	sinceStat int // flushes since the statistics were published
+	lastStat  time.Time
+}
+
+type module struct {
+	*host.Module
+	rules []rule
+}
+
+// minRoom is what a batch must have left before an event is taken: an event at its largest and its extracted values.
+const minRoom = 160 << 10
+
+// publishEvery is how often statistics and the clocks' offset are refreshed.
+const publishEvery = 200 * time.Millisecond
+
+// New makes a Pipeline without modules.
+func New(ctx context.Context, cfg Config) (*Pipeline, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Batch == 0 {
+		cfg.Batch = wasmabi.BatchMax
+	}
+	a, err := arena.New(cfg.Arena)
+	if err != nil {
+		return nil, err
+	}
+	a.Batch.SetLimit(cfg.Batch)
+	p := &Pipeline{cfg: cfg, arena: a, ctx: ctx}
+	p.read = field.Ctx{Arena: a}
+	p.state, err = state.New(state.Config{Arena: a, Flush: p.flushForState, NoFlushRule: cfg.NoFlushRule})
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	p.host, err = host.New(ctx, host.Config{Arena: a, Engine: cfg.Engine, Log: cfg.Log, OnAlert: p.onAlert})
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	p.st.start = time.Now()
+	p.refreshWall()
+	p.publish()
+	return p, nil
+}
+
+// Load adds a module; its rules judge after those of modules loaded before.
+func (p *Pipeline) Load(wasm []byte) error {
+	m, err := p.host.Load(p.ctx, wasm, host.LoadOptions{Column: p.columns.index})
+	if err != nil {
+		return err
+	}
+	rules, err := readRules(m.Rules())
+	if err != nil {
+		m.Close()
+		return fmt.Errorf("module %s: %w", m.Manifest().Name, err)
+	}
+	man := m.Manifest()
+	for _, c := range man.EventCodes {
+		if int(c) < len(p.wanted) {
+			p.wanted[c] = true
+		}
+	}
+	if err := p.columns.use(man); err != nil {
+		m.Close()
+		return fmt.Errorf("module %s: %w", man.Name, err)
+	}
+	p.modules = append(p.modules, &module{Module: m, rules: rules})
+	p.publish()
+	return nil
+}
+
+// Sink takes what was there before the first event; call Settled after the last.
+func (p *Pipeline) Sink() snapshot.Sink { return p.state }
+
+// Settled says that the snapshot is complete.
+func (p *Pipeline) Settled() { p.state.Settled() }
+
+// Wanted reports whether a module judges events of type t.
+func (p *Pipeline) Wanted(t event.Type) bool { return int(t) < len(p.wanted) && p.wanted[t] }
+
+// Record takes one record, which is borrowed for the call. A record that can't be read is counted and left out.
+func (p *Pipeline) Record(r event.Record) {
+	m, err := decode.Decode(r)
+	if err != nil {
+		p.st.BadRecords++
+		if p.st.BadRecords == 1 {
+			p.cfg.Log.Warn("a record can't be read; it and those after it are counted", "err", err)
+		}
+		return
+	}
+	p.num++
+	t := r.Type()
+	p.st.Events[t]++
+	if p.wanted[t] && (p.arena.Batch.Full() || p.arena.Batch.Room() < minRoom) {
+		p.flush()
+	}
+	refs := p.state.Apply(r, m)
+	if !p.wanted[t] {
+		return
+	}
+	e, ok := p.arena.Batch.Append(r, p.num)
+	if !ok { // there was room
+		p.st.Dropped++
+		return
+	}
+	e.SetThread(refs.Thread)
+	e.SetFile(refs.File)
+	e.SetFD(refs.FD)
+	if m.HasRes {
+		e.SetRes(m.Res)
+	}
+	e.SetBits(m.Bits | refs.Bits)
+	p.columns.extract(&p.read, e, p.arena.Batch)
+}
+
+// Flush judges what is queued and brings Stats up to date: for the end of a source.
+func (p *Pipeline) Flush() {
+	p.flush()
+	p.publish()
+}
+
+// Idle judges what is queued and refreshes clock and statistics. Sources call it when nothing more is there just now.
+func (p *Pipeline) Idle() {
+	p.flush()
+	if now := time.Now(); now.Sub(p.lastStat) >= publishEvery {
+		p.lastStat = now
+		p.refreshWall()
+		p.publish()
+	}
+}
+
+func (p *Pipeline) refreshWall() {
+	if p.cfg.WallOffset == nil {
+		return
+	}
+	if o := p.cfg.WallOffset(); o != p.now {
+		p.now = o
+		p.arena.Batch.SetWallOffset(o)
+	}
+}
+
+func (p *Pipeline) flushForState() {
+	p.st.StateFlushes++
+	p.flush()
+}
+
+// flush lets every module judge the batch, in order of loading, and empties it.
+func (p *Pipeline) flush() {
+	n := p.arena.Batch.Len()
+	if n > 0 {
+		p.st.Batches++
+		p.st.Judged += uint64(n)
+		for _, m := range p.modules {
+			if err := m.Judge(p.ctx); err != nil {
+				p.cfg.Log.Error("module trapped", "module", m.Manifest().Name, "err", err)
+			}
+		}
+		if p.st.FirstJudged == 0 {
+			p.st.FirstJudged = time.Since(p.st.start)
+		}
+	}
+	p.arena.Flushed()
+	if p.sinceStat++; p.sinceStat >= 4096 {
+		p.refreshWall()
+		p.publish()
+	}
+}
+
+// Close frees modules and arena. The Pipeline must not be used after it.
+func (p *Pipeline) Close() error {
+	p.publish()
+	err := p.host.Close()
+	if err2 := p.arena.Close(); err == nil {
+		err = err2
+	}
+	return err
+}

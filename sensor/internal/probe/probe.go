@@ -1,0 +1,419 @@
+// Package probe loads the BPF programs that watch the kernel, attaches them, and says which of them work here and why not.
+//
+// Nothing is decided by a kernel's version: a program that the kernel refuses is left out and reported, and the rest runs.
+// The records that the programs make are event.Record; who wants them reads the ring that Ring returns.
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/bits"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/shikra-sensor/shikra/bpf"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+)
+
+// The sizes of the ring in bytes.
+const (
+	DefaultRingBytes = 8 << 20
+	MinRingBytes     = 128 << 10 // twice the largest record
+	MaxRingBytes     = 1 << 30
+)
+
+// DefaultSnapLen is how many bytes of what a program sends an event holds; MaxSnapLen is the most it can.
+const (
+	DefaultSnapLen = 80
+	MaxSnapLen     = 4096
+)
+
+// Config says what to load. The zero value loads every program that shikra has, with a ring of DefaultRingBytes.
+type Config struct {
+	RingBytes int      // rounded up to a power of two; 0 is DefaultRingBytes
+	SnapLen   int      // bytes; 0 is DefaultSnapLen
+	Syscalls  []string // names of the system calls to load programs for; nil is all that have one
+	Generic   bool     // also make GENERIC_X events of the system calls that have none of their own
+	TraceSelf bool     // make events of the sensor's own process too, which otherwise are left out
+
+	// KernelTypes describes the kernel's types where it doesn't itself (/sys/kernel/btf/vmlinux); nil asks the kernel.
+	KernelTypes *btf.Spec
+}
+
+// ErrNoSyscall is returned for the name of a system call that isn't known or has no program here.
+var ErrNoSyscall = errors.New("no such system call")
+
+// Probe is a set of loaded programs. Its methods may be called from several goroutines.
+type Probe struct {
+	cfg   Config
+	coll  *ebpf.Collection
+	cpus  *ebpf.Memory
+	n     int            // entries of the map cpus
+	slots map[string]int // loaded system calls by name
+
+	mu    sync.Mutex
+	links []link.Link // guarded by mu
+	hooks []Hook      // guarded by mu
+}
+
+// What bpf/include/maps.h sets aside; a test compares them.
+const (
+	numSlots  = 512
+	numNative = 512
+	numTypes  = 512
+)
+
+// prefix begins the names of the programs for system calls: x_openat.
+const prefix = "x_"
+
+// shared names the program of system calls that have none of their own name.
+var shared = map[string]string{"clone3": "clone", "fork": "clone", "vfork": "clone", "execveat": "execve"}
+
+// always are the hooks without which state can't be kept, and the dispatcher.
+var always = []string{"sys_exit", "sched_exec", "sched_fork", "sched_exit"}
+
+// serves names the events that a hook which isn't a system call's makes.
+var serves = map[string][]string{
+	"sys_exit":   {"every system call"},
+	"sched_exec": {"execve", "execveat"},
+	"sched_fork": {"clone", "clone3", "fork", "vfork"},
+	"sched_exit": {"procexit"},
+}
+
+// Load loads the programs. They run from Attach on. The result holds kernel memory until Close.
+func Load(cfg Config) (*Probe, error) {
+	ringBytes, err := ringSize(cfg.RingBytes)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.SnapLen == 0 {
+		cfg.SnapLen = DefaultSnapLen
+	}
+	if cfg.SnapLen < 0 || cfg.SnapLen > MaxSnapLen {
+		return nil, fmt.Errorf("snap length %d: not within 1 and %d", cfg.SnapLen, MaxSnapLen)
+	}
+	spec, err := bpf.LoadProbe()
+	if err != nil {
+		return nil, fmt.Errorf("read the probe's object: %w", err)
+	}
+	p := &Probe{cfg: cfg, slots: map[string]int{}}
+	if p.n, err = ebpf.PossibleCPU(); err != nil {
+		return nil, fmt.Errorf("count CPUs: %w", err)
+	}
+	spec.Maps["ring"].MaxEntries = uint32(ringBytes)
+	spec.Maps["cpus"].MaxEntries = uint32(p.n)
+	wanted, err := p.choose(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := setConstants(spec, uint32(ringBytes), uint32(cfg.SnapLen)); err != nil {
+		return nil, err
+	}
+	if p.coll, err = p.load(spec); err != nil {
+		return nil, err
+	}
+	if err := p.fill(wanted); err != nil {
+		p.coll.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// ringSize rounds n up to what the kernel takes.
+func ringSize(n int) (int, error) {
+	if n == 0 {
+		n = DefaultRingBytes
+	}
+	if n < MinRingBytes || n > MaxRingBytes {
+		return 0, fmt.Errorf("ring of %d bytes: not within %d and %d", n, MinRingBytes, MaxRingBytes)
+	}
+	return 1 << bits.Len(uint(n-1)), nil
+}
+
+// program returns the name of the program of a system call.
+func program(name string) string {
+	if s, ok := shared[name]; ok {
+		name = s
+	}
+	return prefix + name
+}
+
+// choose drops the programs that nobody asked for from spec, and returns the program of each system call by name.
+func (p *Probe) choose(spec *ebpf.CollectionSpec) (map[string]string, error) {
+	native, compat := arches()
+	here := func(sc *event.Syscall) bool {
+		return sc.NR[native] >= 0 || (compat >= 0 && sc.NR[compat] >= 0)
+	}
+	byName := map[string]string{}
+	known := map[string]bool{}
+	for i := range event.Syscalls() {
+		sc := &event.Syscalls()[i]
+		known[sc.Name] = true
+		if !here(sc) {
+			continue
+		}
+		if name := program(sc.Name); spec.Programs[name] != nil {
+			byName[sc.Name] = name
+		} else if p.cfg.Generic && sc.Code > 0 {
+			byName[sc.Name] = prefix + "generic"
+		}
+	}
+	if p.cfg.Syscalls != nil {
+		chosen := map[string]string{}
+		for _, name := range p.cfg.Syscalls {
+			if !known[name] {
+				return nil, fmt.Errorf("%w: %q", ErrNoSyscall, name)
+			}
+			if prog, ok := byName[name]; ok {
+				chosen[name] = prog
+			}
+		}
+		byName = chosen
+	}
+	keep := map[string]bool{"self": true}
+	for _, name := range always {
+		keep[name] = true
+	}
+	for _, prog := range byName {
+		keep[prog] = true
+	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !keep[name] })
+	return byName, nil
+}
+
+// arches returns the columns of event.Syscall.NR for this machine: its own, and that of 32-bit programs, -1 for none.
+func arches() (native, compat int) {
+	switch runtime.GOARCH {
+	case "arm64":
+		return int(event.ArchARM64), int(event.ArchARM)
+	case "arm":
+		return int(event.ArchARM), -1
+	case "riscv64":
+		return int(event.ArchRISCV64), -1
+	}
+	return int(event.ArchAMD64), int(event.ArchIA32)
+}
+
+// socketcalls are the calls that ia32's socketcall(2) stands for, by its first argument (include/uapi/linux/net.h).
+var socketcalls = [32]string{
+	1: "socket", 2: "bind", 3: "connect", 4: "listen", 5: "accept", 11: "sendto", 16: "sendmsg", 18: "accept4",
+}
+
+const noNR = 0xFFFFFFFF
+
+// setConstants fills in what the programs read and never changes once they are loaded.
+func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
+	var slotOf [2][numNative]uint16
+	var codeOf [numSlots]uint16
+	cloneNR := [2][4]uint32{{noNR, noNR, noNR, noNR}, {noNR, noNR, noNR, noNR}}
+	execveatNR := [2]uint32{noNR, noNR}
+	native, compat := arches()
+	for i, sc := range event.Syscalls() {
+		slot := i + 1
+		if slot >= numSlots {
+			return fmt.Errorf("%d system calls: more than %d slots", len(event.Syscalls()), numSlots-1)
+		}
+		codeOf[slot] = uint16(max(sc.Code, 0))
+		for abi, arch := range []int{native, compat} {
+			if arch < 0 || sc.NR[arch] < 0 || sc.NR[arch] >= numNative {
+				continue
+			}
+			nr := sc.NR[arch]
+			slotOf[abi][nr] = uint16(slot)
+			switch sc.Name {
+			case "clone":
+				cloneNR[abi][0] = uint32(nr)
+			case "fork":
+				cloneNR[abi][1] = uint32(nr)
+			case "vfork":
+				cloneNR[abi][2] = uint32(nr)
+			case "clone3":
+				cloneNR[abi][3] = uint32(nr)
+			case "execveat":
+				execveatNR[abi] = uint32(nr)
+			}
+		}
+	}
+	for name, v := range map[string]any{
+		"slot_of": slotOf, "code_of": codeOf, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": snapLen,
+		"page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
+	} {
+		c, ok := spec.Variables[name]
+		if !ok {
+			continue // no program left reads it
+		}
+		if err := c.Set(v); err != nil {
+			return fmt.Errorf("set the probe's constant %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// load loads all of spec at once; when that fails, the maps and then each program by itself, leaving out those refused.
+func (p *Probe) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
+	opts := ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{KernelTypes: p.cfg.KernelTypes}}
+	names := slices.Sorted(maps.Keys(spec.Programs))
+	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
+	if errors.Is(err, unix.EPERM) {
+		// Before 5.11 locked memory is what BPF maps count against. Needs CAP_SYS_RESOURCE, there only.
+		_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+		coll, err = ebpf.NewCollectionWithOptions(spec, opts)
+	}
+	if err == nil {
+		for _, name := range names {
+			p.note(name, StateLoaded, nil)
+		}
+		return coll, nil
+	}
+	only := spec.Copy()
+	only.Programs = map[string]*ebpf.ProgramSpec{}
+	coll, err = ebpf.NewCollectionWithOptions(only, opts)
+	if err != nil {
+		return nil, fmt.Errorf("create the probe's maps: %w", err)
+	}
+	opts.MapReplacements = coll.Maps
+	for _, name := range names {
+		only.Programs = map[string]*ebpf.ProgramSpec{name: spec.Programs[name]}
+		one, err := ebpf.NewCollectionWithOptions(only, opts)
+		if err != nil {
+			p.note(name, StateRefused, err)
+			continue
+		}
+		coll.Programs[name] = one.Programs[name]
+		delete(one.Programs, name)
+		one.Close()
+		p.note(name, StateLoaded, nil)
+	}
+	if coll.Programs["sys_exit"] == nil {
+		coll.Close()
+		return nil, fmt.Errorf("load the probe: %s", p.reason("sys_exit"))
+	}
+	return coll, nil
+}
+
+// fill puts the programs where the dispatcher finds them, maps the counters, and says which process is the sensor's.
+func (p *Probe) fill(programs map[string]string) error {
+	for i, sc := range event.Syscalls() {
+		prog := p.coll.Programs[programs[sc.Name]]
+		if prog == nil {
+			continue
+		}
+		if err := p.coll.Maps["calls"].Update(uint32(i+1), prog, ebpf.UpdateAny); err != nil {
+			return fmt.Errorf("place program of %s: %w", sc.Name, err)
+		}
+		p.slots[sc.Name] = i + 1
+	}
+	var err error
+	if p.cpus, err = p.coll.Maps["cpus"].Memory(); err != nil {
+		return fmt.Errorf("map the probe's counters: %w", err)
+	}
+	if p.cfg.TraceSelf {
+		return nil
+	}
+	if self := p.coll.Programs["self"]; self != nil {
+		if _, err = self.Run(&ebpf.RunOptions{}); err == nil {
+			return nil
+		}
+	}
+	// The kernel can't run it: this is the right number but in a pid namespace of the sensor's own.
+	return p.set("self_tgid", uint32(os.Getpid()))
+}
+
+func (p *Probe) set(name string, v any) error {
+	c, ok := p.coll.Variables[name]
+	if !ok {
+		return fmt.Errorf("the probe has no variable %s", name)
+	}
+	if err := c.Set(v); err != nil {
+		return fmt.Errorf("set the probe's variable %s: %w", name, err)
+	}
+	return nil
+}
+
+// Ring returns the map of the ring buffer that the records come in. It belongs to p.
+func (p *Probe) Ring() *ebpf.Map { return p.coll.Maps["ring"] }
+
+// SetSyscalls says which system calls make events from now on; nil is all that have a loaded program. Exec, fork and
+// exit of processes always make theirs, as state depends on them. ErrNoSyscall for a name that has none: nothing changes.
+func (p *Probe) SetSyscalls(names []string) error {
+	if names == nil {
+		names = slices.Collect(maps.Keys(p.slots))
+	}
+	var wanted [2][numNative / 64]uint64
+	var viaSocketcall [32]uint16
+	native, compat := arches()
+	for _, name := range names {
+		slot, ok := p.slots[name]
+		if !ok {
+			return fmt.Errorf("%w: %q", ErrNoSyscall, name)
+		}
+		sc := &event.Syscalls()[slot-1]
+		for abi, arch := range []int{native, compat} {
+			if arch >= 0 && sc.NR[arch] >= 0 && sc.NR[arch] < numNative {
+				wanted[abi][sc.NR[arch]/64] |= 1 << (sc.NR[arch] % 64)
+			}
+		}
+		if i := slices.Index(socketcalls[:], name); i > 0 && compat == int(event.ArchIA32) {
+			const socketcall = 102
+			viaSocketcall[i] = uint16(slot)
+			wanted[1][socketcall/64] |= 1 << (socketcall % 64)
+		}
+	}
+	if err := p.set("socketcall_slot", viaSocketcall); err != nil {
+		return err
+	}
+	return p.set("wanted", wanted)
+}
+
+// Syscalls returns the names of the system calls that have a loaded program, sorted.
+func (p *Probe) Syscalls() []string { return slices.Sorted(maps.Keys(p.slots)) }
+
+// Attach attaches the hooks. Those that can't be are reported by Hooks; an error means that nothing would be seen.
+func (p *Probe) Attach() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.links) > 0 {
+		return nil
+	}
+	// The dispatcher comes last: a process that is seen to open a file has been seen to start.
+	for _, name := range []string{"sched_fork", "sched_exec", "sched_exit", "sys_exit"} {
+		prog := p.coll.Programs[name]
+		if prog == nil {
+			continue
+		}
+		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		if err != nil {
+			p.note(name, StateRefused, err)
+			continue
+		}
+		p.note(name, StateAttached, nil)
+		p.links = append(p.links, l)
+	}
+	for _, h := range p.hooks {
+		if h.Name == "sys_exit" && h.State != StateAttached {
+			return fmt.Errorf("attach %s: %s", h.Name, h.Reason)
+		}
+	}
+	return nil
+}
+
+// Close detaches and unloads everything. The ring must not be read any more.
+func (p *Probe) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
+	}
+	p.links = nil
+	p.coll.Close()
+	return errors.Join(errs...)
+}

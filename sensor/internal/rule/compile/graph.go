@@ -1,0 +1,550 @@
+package compile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"sort"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/field"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/check"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// kind is what a node is.
+type kind uint8
+
+const (
+	never kind = iota
+	always
+	allOf
+	anyOf
+	negation
+	leaf
+)
+
+// node is a condition in normal form. Equal conditions are one node, so that what rules share is seen by comparing
+// pointers.
+type node struct {
+	id   int // in order of making: the same for the same program
+	kind kind
+	x    []*node // allOf, anyOf: at least two; negation: one
+	test *test
+	cost int // rough nanoseconds
+	size int // rough bytes of code
+}
+
+// test is a leaf: whether the field stands in the relation op to any of the constants.
+type test struct {
+	src  *source
+	op   check.Op
+	vals []check.Const // sorted, each once; none for Exists
+}
+
+// graph makes nodes. Conditions are simplified and put in a normal form while they are made.
+type graph struct {
+	byKey   map[string]*node
+	count   int
+	no, yes *node
+	sources *sources
+	key     []byte
+}
+
+func newGraph(s *sources) *graph {
+	g := &graph{byKey: map[string]*node{}, sources: s}
+	g.no = g.intern([]byte{byte(never)}, node{kind: never})
+	g.yes = g.intern([]byte{byte(always)}, node{kind: always})
+	return g
+}
+
+func (g *graph) intern(key []byte, n node) *node {
+	if have, ok := g.byKey[string(key)]; ok {
+		return have
+	}
+	n.id = g.count
+	g.count++
+	p := &n
+	g.byKey[string(key)] = p
+	return p
+}
+
+// maxDepth bounds the nesting of a condition: the walk below calls itself.
+const maxDepth = 1000
+
+// build makes the node of a rule's condition as it is for events of type t.
+func (g *graph) build(c check.Cond, t event.Type, depth int) (*node, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("the condition is nested more than %d deep", maxDepth)
+	}
+	switch c := c.(type) {
+	case check.Bool:
+		return g.constant(bool(c)), nil
+	case *check.Not:
+		x, err := g.build(c.X, t, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		return g.not(x), nil
+	case check.And:
+		x, err := g.list(c, t, depth)
+		if err != nil {
+			return nil, err
+		}
+		return g.all(x), nil
+	case check.Or:
+		x, err := g.list(c, t, depth)
+		if err != nil {
+			return nil, err
+		}
+		return g.any(x), nil
+	case *check.Test:
+		return g.test(c, t)
+	}
+	return nil, fmt.Errorf("condition of unknown kind %T", c)
+}
+
+func (g *graph) list(c []check.Cond, t event.Type, depth int) ([]*node, error) {
+	out := make([]*node, 0, len(c))
+	for _, x := range c {
+		n, err := g.build(x, t, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func (g *graph) constant(b bool) *node {
+	if b {
+		return g.yes
+	}
+	return g.no
+}
+
+func (g *graph) not(x *node) *node {
+	switch x.kind {
+	case never:
+		return g.yes
+	case always:
+		return g.no
+	case negation:
+		return x.x[0]
+	}
+	return g.intern(binary.AppendUvarint([]byte{byte(negation)}, uint64(x.id)),
+		node{kind: negation, x: []*node{x}, cost: x.cost, size: x.size})
+}
+
+func (g *graph) all(x []*node) *node { return g.combine(allOf, x) }
+func (g *graph) any(x []*node) *node { return g.combine(anyOf, x) }
+
+// combine makes the conjunction or disjunction of x: nested ones flattened, each part once, cheap parts first.
+func (g *graph) combine(k kind, x []*node) *node {
+	zero, one := g.no, g.yes // what decides, what changes nothing
+	if k == anyOf {
+		zero, one = g.yes, g.no
+	}
+	flat := make([]*node, 0, len(x))
+	seen := map[*node]bool{}
+	var add func(x []*node) bool
+	add = func(x []*node) bool {
+		for _, n := range x {
+			switch {
+			case n == zero || seen[g.not(n)]:
+				return false
+			case n == one || seen[n]:
+			case n.kind == k:
+				if !add(n.x) {
+					return false
+				}
+			default:
+				seen[n] = true
+				flat = append(flat, n)
+			}
+		}
+		return true
+	}
+	if !add(x) {
+		return zero
+	}
+	flat = g.merge(k, flat)
+	switch len(flat) {
+	case 0:
+		return one
+	case 1:
+		return flat[0]
+	}
+	sort.SliceStable(flat, func(i, j int) bool {
+		if flat[i].cost != flat[j].cost {
+			return flat[i].cost < flat[j].cost
+		}
+		return flat[i].id < flat[j].id
+	})
+	return g.group(k, flat)
+}
+
+// group makes one node of at least two parts; parts whose code together is too big for one function get nodes between.
+func (g *graph) group(k kind, x []*node) *node {
+	size := 0
+	for _, n := range x {
+		size += n.inline()
+	}
+	for size > 2*maxInline && len(x) > 2 {
+		var out []*node
+		from, sum := 0, 0
+		for i, n := range x {
+			if sum += n.inline(); sum > maxInline && i+1-from >= 2 || i == len(x)-1 {
+				if i == from {
+					out = append(out, n)
+				} else {
+					out = append(out, g.group1(k, x[from:i+1]))
+				}
+				from, sum = i+1, 0
+			}
+		}
+		if len(out) == len(x) || len(out) < 2 {
+			break
+		}
+		x, size = out, 0
+		for _, n := range x {
+			size += n.inline()
+		}
+	}
+	return g.group1(k, x)
+}
+
+func (g *graph) group1(k kind, x []*node) *node {
+	key := []byte{byte(k)}
+	cost, size := 0, 0
+	for i, n := range x {
+		key = binary.AppendUvarint(key, uint64(n.id))
+		if i == 0 {
+			cost += n.cost
+		} else {
+			cost += n.cost / 2 // often the parts before it have decided
+		}
+		size += n.inline()
+	}
+	return g.intern(key, node{kind: k, x: append([]*node(nil), x...), cost: cost, size: size})
+}
+
+// maxInline is the most bytes of code that a condition puts into the function it stands in; a larger one becomes a
+// function of its own.
+const maxInline = 6 << 10
+
+// callSize is the bytes of a call of a condition's function.
+const callSize = 8
+
+func (n *node) outlined() bool { return n.size > maxInline && (n.kind == allOf || n.kind == anyOf) }
+
+func (n *node) inline() int {
+	if n.outlined() || n.kind == negation && n.x[0].outlined() {
+		return callSize
+	}
+	return n.size
+}
+
+// mergeMax is the most constants of a test that is merged with another one. Larger sets are mostly lists that several
+// rules share, and then one answer serves them all.
+const mergeMax = 8
+
+// merge joins tests of one field and operator: a = x or a = y becomes a in (x, y); in a conjunction the same is done
+// under not.
+func (g *graph) merge(k kind, x []*node) []*node {
+	type slot struct {
+		src *source
+		op  check.Op
+	}
+	at := map[slot]int{}
+	out := x[:0]
+	for _, n := range x {
+		t := n.test
+		if k == allOf {
+			if n.kind != negation || n.x[0].kind != leaf {
+				out = append(out, n)
+				continue
+			}
+			t = n.x[0].test
+		}
+		if t == nil || !t.mergeable() {
+			out = append(out, n)
+			continue
+		}
+		s := slot{t.src, t.op}
+		i, ok := at[s]
+		if !ok {
+			at[s] = len(out)
+			out = append(out, n)
+			continue
+		}
+		old := out[i].test
+		if k == allOf {
+			old = out[i].x[0].test
+		}
+		m := g.leaf(old.src, old.op, append(append([]check.Const(nil), old.vals...), t.vals...))
+		if k == allOf {
+			m = g.not(m)
+		}
+		out[i] = m
+		if len(old.vals)+len(t.vals) > mergeMax {
+			delete(at, s)
+		}
+	}
+	return out
+}
+
+func (t *test) mergeable() bool {
+	switch t.op {
+	case check.In:
+		return len(t.vals) <= mergeMax && !t.src.list
+	case check.StartsWith, check.EndsWith, check.Contains, check.IContains, check.Glob, check.IGlob, check.PMatch:
+		return len(t.vals) <= mergeMax
+	}
+	return false
+}
+
+// test makes the leaf of c for events of type t.
+func (g *graph) test(c *check.Test, t event.Type) (*node, error) {
+	if c.Field.Field == nil {
+		return nil, fmt.Errorf("%s: test without a field", c.Pos)
+	}
+	if c.Op == check.Regex {
+		return nil, fmt.Errorf("%s: %s regex: regex isn't supported yet", c.Pos, c.Field.Text)
+	}
+	if c.Op != check.Exists && c.Op != check.In && c.Op != check.Intersects && c.Op != check.PMatch && len(c.Values) != 1 {
+		return nil, fmt.Errorf("%s: %s: %d values where one belongs", c.Pos, c.Field.Text, len(c.Values))
+	}
+	if c.Field.Events != nil && !c.Field.Events(t) {
+		return g.no, nil
+	}
+	var v field.Value
+	if ofType(&c.Field, t, &v) {
+		return g.constant(matchValue(&v, c.Field.Type, c.Op, c.Values)), nil
+	}
+	if len(c.Field.Either) > 0 {
+		return g.either(c, t)
+	}
+	if c.Field.Enum != nil {
+		return g.enum(c)
+	}
+	src, err := g.sources.of(&c.Field)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Pos, err)
+	}
+	if err := src.takes(c.Op, c.Values); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", c.Pos, c.Field.Text, err)
+	}
+	if src.list && len(c.Values) == 0 && c.Op != check.Exists {
+		return g.no, nil
+	}
+	switch c.Op {
+	case check.Exists:
+		if src.always {
+			return g.yes, nil
+		}
+		return g.leaf(src, check.Exists, nil), nil
+	case check.Eq:
+		return g.in(src, c.Values), nil
+	case check.In, check.Intersects:
+		if src.list {
+			return g.leaf(src, c.Op, c.Values), nil
+		}
+		return g.in(src, c.Values), nil
+	case check.Ne:
+		if src.kind == anyAncestor { // some ancestor differs, which isn't the contrary of: some ancestor is equal
+			return g.leaf(src, check.Ne, c.Values), nil
+		}
+		exists := g.yes
+		if !src.always {
+			exists = g.leaf(src, check.Exists, nil)
+		}
+		return g.all([]*node{exists, g.not(g.in(src, c.Values))}), nil
+	case check.Glob:
+		return g.glob(src, c.Values[0].Bytes), nil
+	}
+	return g.leaf(src, c.Op, c.Values), nil
+}
+
+// either makes the leaf of a field that takes its value from several others in turn.
+func (g *graph) either(c *check.Test, t event.Type) (*node, error) {
+	parts := func(op check.Op, vals []check.Const) (*node, error) {
+		var x []*node
+		for _, name := range c.Field.Either {
+			f := field.Lookup(name)
+			if f == nil {
+				return nil, fmt.Errorf("%s: %s takes its value from %s, which isn't a field", c.Pos, c.Field.Text, name)
+			}
+			n, err := g.test(&check.Test{Field: field.Ref{Field: f, Text: name, Index: -1}, Op: op, Values: vals, Pos: c.Pos}, t)
+			if err != nil {
+				return nil, err
+			}
+			x = append(x, n)
+		}
+		return g.any(x), nil
+	}
+	if c.Op != check.Ne {
+		return parts(c.Op, c.Values)
+	}
+	some, err := parts(check.Exists, nil)
+	if err != nil {
+		return nil, err
+	}
+	equal, err := parts(check.Eq, c.Values)
+	if err != nil {
+		return nil, err
+	}
+	return g.all([]*node{some, g.not(equal)}), nil
+}
+
+// enum makes the leaf of a string that one byte decides: the test becomes a set of bytes.
+func (g *graph) enum(c *check.Test) (*node, error) {
+	e := c.Field.Enum
+	if err := (&source{typ: c.Field.Type, text: true}).takes(c.Op, c.Values); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", c.Pos, c.Field.Text, err)
+	}
+	names := make([]string, 256)
+	for i := range names {
+		names[i] = e.Other
+	}
+	for _, n := range e.Names {
+		names[n.Value] = n.Name
+	}
+	var yes, no []check.Const
+	for i, name := range names {
+		v := field.Value{}
+		if name != "" {
+			v = field.Value{Kind: wasmabi.CellBytes, Bytes: []byte(name)}
+		}
+		if matchValue(&v, c.Field.Type, c.Op, c.Values) {
+			yes = append(yes, check.Const{Int: uint64(i)})
+		} else {
+			no = append(no, check.Const{Int: uint64(i)})
+		}
+	}
+	// The byte is a field of its own, that isn't in the catalogue.
+	src, err := g.sources.of(&field.Ref{
+		Field: &field.Field{Name: c.Field.Text, Type: field.Uint, Read: field.Read{Base: e.Base, Offset: e.Offset, Width: field.U8}},
+		Text:  c.Field.Text + " (byte)", Index: -1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Pos, err)
+	}
+	if len(yes) <= len(no) {
+		return g.in(src, yes), nil
+	}
+	some := g.yes
+	if !src.always {
+		some = g.leaf(src, check.Exists, nil)
+	}
+	return g.all([]*node{some, g.not(g.in(src, no))}), nil
+}
+
+func (g *graph) in(src *source, vals []check.Const) *node {
+	if len(vals) == 0 {
+		return g.no
+	}
+	if src.typ == field.Bool && len(vals) == 1 && src.always {
+		// One of the two values is the contrary of the other: let both be one test.
+		t := g.leaf(src, check.In, []check.Const{{Int: 1}})
+		if vals[0].Int == 0 {
+			return g.not(t)
+		}
+		return t
+	}
+	return g.leaf(src, check.In, vals)
+}
+
+// glob turns a pattern into the simplest test that means the same.
+func (g *graph) glob(src *source, pattern []byte) *node {
+	toks := parseGlob(pattern)
+	lit, op, ok := simpleGlob(toks)
+	if !ok {
+		return g.leaf(src, check.Glob, []check.Const{{Bytes: pattern}})
+	}
+	if op == check.Exists {
+		return g.leaf(src, op, nil)
+	}
+	return g.leaf(src, op, []check.Const{{Bytes: lit}})
+}
+
+func (g *graph) leaf(src *source, op check.Op, vals []check.Const) *node {
+	vals = sortConsts(vals)
+	key := []byte{byte(leaf), byte(op)}
+	key = binary.AppendUvarint(key, uint64(src.id))
+	for _, v := range vals {
+		key = binary.AppendUvarint(key, v.Int)
+		key = binary.AppendUvarint(key, uint64(v.Bits))
+		key = binary.AppendUvarint(key, uint64(len(v.Bytes)))
+		key = append(key, v.Bytes...)
+	}
+	t := &test{src, op, vals}
+	return g.intern(key, node{kind: leaf, test: t, cost: t.cost(), size: t.size()})
+}
+
+// sortConsts returns vals in order, each once.
+func sortConsts(vals []check.Const) []check.Const {
+	out := append([]check.Const(nil), vals...)
+	less := func(a, b check.Const) int {
+		if c := bytes.Compare(a.Bytes, b.Bytes); c != 0 {
+			return c
+		}
+		if a.Int != b.Int {
+			if a.Int < b.Int {
+				return -1
+			}
+			return 1
+		}
+		return a.Bits - b.Bits
+	}
+	sort.SliceStable(out, func(i, j int) bool { return less(out[i], out[j]) < 0 })
+	n := 0
+	for i := range out {
+		if i == 0 || less(out[n-1], out[i]) != 0 {
+			out[n] = out[i]
+			n++
+		}
+	}
+	return out[:n]
+}
+
+// cost guesses the time of the test, in ns; only the order matters.
+func (t *test) cost() int {
+	c := t.src.cost()
+	switch {
+	case !t.src.text:
+		c += len(t.vals) / 4
+	case t.op == check.Exists:
+	case t.op == check.In, t.op == check.StartsWith, t.op == check.EndsWith:
+		c += 1 + len(t.vals)/4
+	case t.op == check.Contains:
+		c += 15 * len(t.vals)
+	case t.op == check.IContains, t.op == check.Glob, t.op == check.IGlob:
+		c += 40 * len(t.vals)
+	default:
+		c += 20 * len(t.vals)
+	}
+	if t.src.kind == anyAncestor {
+		c *= 5
+	}
+	return c
+}
+
+// size guesses the bytes of the test's code.
+func (t *test) size() int {
+	n := 30
+	if t.src.kind == anyAncestor {
+		return n
+	}
+	if len(t.vals) > tableMin {
+		return n
+	}
+	for _, v := range t.vals {
+		if t.src.text {
+			n += 16 + 2*len(v.Bytes)
+		} else {
+			n += 12
+		}
+	}
+	return n
+}

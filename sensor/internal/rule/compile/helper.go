@@ -1,0 +1,658 @@
+package compile
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/check"
+	"github.com/shikra-sensor/shikra/sensor/internal/wasm"
+)
+
+// helper is a function that several tests call. A module holds those that it needs.
+type helper int
+
+const (
+	helperEqual    helper = iota // (a, b, n) -> a[:n] = b[:n]
+	helperCompare                // (a, an, b, bn) -> <0, 0, >0 as a < b, a = b, a > b
+	helperFind                   // (p, n, first word of c, its mask, its rarest byte eight times, where that is, c, cn) -> p contains c
+	helperFindFold               // (p, n, c in small letters, cn) -> p contains c, whatever the case of ASCII letters
+	helperGlob                   // (p, n, program) -> p matches
+	helperPath                   // (p, n, program) -> the path's first components match
+	helperMember                 // (p, n, table) -> p is in the table
+	helperCut                    // (p, n) -> bytes before the first NUL
+	numHelpers
+)
+
+var helperNames = [numHelpers]string{"equal", "compare", "find", "find_fold", "glob", "path", "member", "cut"}
+
+// helper returns the index of a helper's function, which is made at the first use.
+func (m *module) helper(h helper) int {
+	if f := m.helpers[h]; f != nil {
+		return f.Index()
+	}
+	i32, i64 := wasm.I32, wasm.I64
+	var params []wasm.ValType
+	var body func(*module, *wasm.Func)
+	switch h {
+	case helperEqual:
+		params, body = []wasm.ValType{i32, i32, i32}, (*module).equalBody
+	case helperCompare:
+		params, body = []wasm.ValType{i32, i32, i32, i32}, (*module).compareBody
+	case helperFind:
+		params, body = []wasm.ValType{i32, i32, i64, i64, i64, i32, i32, i32}, (*module).findBody
+	case helperFindFold:
+		params, body = []wasm.ValType{i32, i32, i32, i32}, (*module).findFoldBody
+	case helperGlob:
+		params, body = []wasm.ValType{i32, i32, i32}, (*module).globBody
+	case helperPath:
+		params, body = []wasm.ValType{i32, i32, i32}, (*module).pathBody
+	case helperMember:
+		params, body = []wasm.ValType{i32, i32, i32}, (*module).memberBody
+	case helperCut:
+		params, body = []wasm.ValType{i32, i32}, (*module).cutBody
+	}
+	f := m.b.Func(helperNames[h], params, []wasm.ValType{i32})
+	m.helpers[h] = f
+	body(m, f)
+	return f.Index()
+}
+
+// add emits l += n.
+func add(f *wasm.Func, l wasm.Local, n int32) {
+	f.Get(l)
+	f.I32Const(n)
+	f.Op(wasm.I32Add)
+	f.Set(l)
+}
+
+// ret emits a return of v.
+func ret(f *wasm.Func, v int32) {
+	f.I32Const(v)
+	f.Return()
+}
+
+// shiftFor pushes how far a word must be shifted left for its first n bytes, 1 to 7, to be all that is left.
+func shiftFor(f *wasm.Func, n wasm.Local) {
+	f.I32Const(8)
+	f.Get(n)
+	f.Op(wasm.I32Sub)
+	f.I32Const(3)
+	f.Op(wasm.I32Shl, wasm.I64ExtendI32U)
+}
+
+func (m *module) equalBody(f *wasm.Func) {
+	a, b, n := f.Param(0, "a"), f.Param(1, "b"), f.Param(2, "n")
+	end := f.Block()
+	next := f.Loop()
+	f.Get(n)
+	f.I32Const(8)
+	f.Op(wasm.I32LtS)
+	f.BrIf(end)
+	f.Get(a)
+	f.Mem(wasm.I64Load, 0)
+	f.Get(b)
+	f.Mem(wasm.I64Load, 0)
+	f.Op(wasm.I64Ne)
+	f.If()
+	ret(f, 0)
+	f.End()
+	add(f, a, 8)
+	add(f, b, 8)
+	add(f, n, -8)
+	f.Br(next)
+	f.End()
+	f.End()
+	f.Get(n)
+	f.I32Const(0)
+	f.Op(wasm.I32LeS)
+	f.If()
+	ret(f, 1)
+	f.End()
+	f.Get(a)
+	f.Mem(wasm.I64Load, 0)
+	f.Get(b)
+	f.Mem(wasm.I64Load, 0)
+	f.Op(wasm.I64Xor)
+	shiftFor(f, n)
+	f.Op(wasm.I64Shl, wasm.I64Eqz)
+}
+
+func (m *module) compareBody(f *wasm.Func) {
+	a, an, b, bn := f.Param(0, "a"), f.Param(1, "an"), f.Param(2, "b"), f.Param(3, "bn")
+	i, n, d := f.Local(wasm.I32, "i"), f.Local(wasm.I32, "n"), f.Local(wasm.I32, "d")
+	f.Get(an)
+	f.Get(bn)
+	f.Get(an)
+	f.Get(bn)
+	f.Op(wasm.I32LtS, wasm.Select)
+	f.Set(n)
+	end := f.Block()
+	next := f.Loop()
+	f.Get(i)
+	f.Get(n)
+	f.Op(wasm.I32GeS)
+	f.BrIf(end)
+	f.Get(a)
+	f.Get(i)
+	f.Op(wasm.I32Add)
+	f.Mem(wasm.I32Load8U, 0)
+	f.Get(b)
+	f.Get(i)
+	f.Op(wasm.I32Add)
+	f.Mem(wasm.I32Load8U, 0)
+	f.Op(wasm.I32Sub)
+	f.Tee(d)
+	f.If()
+	f.Get(d)
+	f.Return()
+	f.End()
+	add(f, i, 1)
+	f.Br(next)
+	f.End()
+	f.End()
+	f.Get(an)
+	f.Get(bn)
+	f.Op(wasm.I32Sub)
+}
+
+// findBody looks for the rarest of the first 8 bytes of c, 8 places at a time, and compares where it finds it. The
+// lowest byte that (x - 01…) & ^x & 80… marks is a true zero of x; those above it needn't be.
+func (m *module) findBody(f *wasm.Func) {
+	p, n, w, mask := f.Param(0, "p"), f.Param(1, "n"), f.Param(2, "word"), f.Param(3, "mask")
+	rep, rare, c, cn := f.Param(4, "rare8"), f.Param(5, "rare_at"), f.Param(6, "c"), f.Param(7, "cn")
+	x, end := f.Local(wasm.I64, "x"), f.Local(wasm.I32, "end")
+	f.Get(n)
+	f.Get(cn)
+	f.Op(wasm.I32LtS)
+	f.If()
+	ret(f, 0)
+	f.End()
+	// p becomes where the rare byte is looked for, end the last place where it may stand.
+	f.Get(p)
+	f.Get(rare)
+	f.Op(wasm.I32Add)
+	f.Tee(p)
+	f.Get(n)
+	f.Op(wasm.I32Add)
+	f.Get(cn)
+	f.Op(wasm.I32Sub)
+	f.Set(end)
+	next := f.Loop()
+	f.Get(p)
+	f.Mem(wasm.I64Load, 0)
+	f.Get(rep)
+	f.Op(wasm.I64Xor)
+	f.Tee(x)
+	f.I64Const(ones)
+	f.Op(wasm.I64Sub)
+	f.Get(x)
+	f.I64Const(-1)
+	f.Op(wasm.I64Xor, wasm.I64And)
+	f.I64Const(-0x7f7f7f7f7f7f7f80) // 80 in every byte
+	f.Op(wasm.I64And)
+	f.Tee(x)
+	f.Op(wasm.I64Eqz)
+	f.If()
+	f.Get(p)
+	f.I32Const(8)
+	f.Op(wasm.I32Add)
+	f.Tee(p)
+	f.Get(end)
+	f.Op(wasm.I32LeU)
+	f.BrIf(next)
+	ret(f, 0)
+	f.End()
+	f.Get(p)
+	f.Get(x)
+	f.Op(wasm.I64Ctz, wasm.I32WrapI64)
+	f.I32Const(3)
+	f.Op(wasm.I32ShrU, wasm.I32Add)
+	f.Tee(p)
+	f.Get(end)
+	f.Op(wasm.I32GtU)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(p)
+	f.Get(rare)
+	f.Op(wasm.I32Sub)
+	f.Mem(wasm.I64Load, 0)
+	f.Get(mask)
+	f.Op(wasm.I64And)
+	f.Get(w)
+	f.Op(wasm.I64Eq)
+	f.If()
+	f.Get(cn)
+	f.I32Const(8)
+	f.Op(wasm.I32LeU)
+	f.If()
+	ret(f, 1)
+	f.End()
+	f.Get(p)
+	f.Get(rare)
+	f.Op(wasm.I32Sub)
+	f.I32Const(8)
+	f.Op(wasm.I32Add)
+	f.Get(c)
+	f.I32Const(8)
+	f.Op(wasm.I32Add)
+	f.Get(cn)
+	f.I32Const(8)
+	f.Op(wasm.I32Sub)
+	f.Call(m.helper(helperEqual))
+	f.If()
+	ret(f, 1)
+	f.End()
+	f.End()
+	f.Get(p)
+	f.I32Const(1)
+	f.Op(wasm.I32Add)
+	f.Tee(p)
+	f.Get(end)
+	f.Op(wasm.I32LeU)
+	f.BrIf(next)
+	f.End()
+	f.I32Const(0)
+}
+
+func (m *module) findFoldBody(f *wasm.Func) {
+	p, n, c, cn := f.Param(0, "p"), f.Param(1, "n"), f.Param(2, "c"), f.Param(3, "cn")
+	i, b, left := f.Local(wasm.I32, "i"), f.Local(wasm.I32, "b"), f.Local(wasm.I32, "left")
+	// left is how many places are still to be tried, less one.
+	f.Get(n)
+	f.Get(cn)
+	f.Op(wasm.I32Sub)
+	f.Tee(left)
+	f.I32Const(0)
+	f.Op(wasm.I32LtS)
+	f.If()
+	ret(f, 0)
+	f.End()
+	place := f.Loop()
+	f.I32Const(0)
+	f.Set(i)
+	differs := f.Block()
+	next := f.Loop()
+	f.Get(i)
+	f.Get(cn)
+	f.Op(wasm.I32GeS)
+	f.If()
+	ret(f, 1)
+	f.End()
+	f.Get(p)
+	f.Get(i)
+	f.Op(wasm.I32Add)
+	f.Mem(wasm.I32Load8U, 0)
+	f.Tee(b)
+	// A capital letter becomes a small one: 32 is added.
+	f.Get(b)
+	f.I32Const('A')
+	f.Op(wasm.I32Sub)
+	f.I32Const(26)
+	f.Op(wasm.I32LtU)
+	f.I32Const(5)
+	f.Op(wasm.I32Shl, wasm.I32Add)
+	f.Get(c)
+	f.Get(i)
+	f.Op(wasm.I32Add)
+	f.Mem(wasm.I32Load8U, 0)
+	f.Op(wasm.I32Ne)
+	f.BrIf(differs)
+	add(f, i, 1)
+	f.Br(next)
+	f.End()
+	f.End()
+	add(f, p, 1)
+	add(f, left, -1)
+	f.Get(left)
+	f.I32Const(0)
+	f.Op(wasm.I32GeS)
+	f.BrIf(place)
+	f.End()
+	f.I32Const(0)
+}
+
+// globBody runs a pattern's program. After a star, a step that fails makes the star take one byte more.
+func (m *module) globBody(f *wasm.Func) {
+	p, n, pat := f.Param(0, "p"), f.Param(1, "n"), f.Param(2, "program")
+	end, op := f.Local(wasm.I32, "end"), f.Local(wasm.I32, "op")
+	star, from := f.Local(wasm.I32, "star"), f.Local(wasm.I32, "from")
+	c := f.Local(wasm.I32, "c")
+	f.Get(n)
+	f.I32Const(0)
+	f.Op(wasm.I32LtS)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(p)
+	f.Get(n)
+	f.Op(wasm.I32Add)
+	f.Set(end)
+	next := f.Loop()
+	f.Get(pat)
+	f.Mem(wasm.I32Load8U, 0)
+	f.Tee(op)
+	f.I32Const(int32(globStar))
+	f.Op(wasm.I32Eq)
+	f.If()
+	f.Get(pat)
+	f.I32Const(1)
+	f.Op(wasm.I32Add)
+	f.Tee(pat)
+	f.Set(star)
+	f.Get(p)
+	f.Set(from)
+	f.Br(next)
+	f.End()
+	f.Get(p)
+	f.Get(end)
+	f.Op(wasm.I32GeU)
+	f.If()
+	f.Get(op)
+	f.Op(wasm.I32Eqz) // globEnd
+	f.Return()
+	f.End()
+	fails := f.Block()
+	f.Get(op)
+	f.Op(wasm.I32Eqz)
+	f.BrIf(fails)
+	f.Get(p)
+	f.Mem(wasm.I32Load8U, 0)
+	f.Set(c)
+	f.Get(op)
+	f.I32Const(int32(globByte))
+	f.Op(wasm.I32Eq)
+	f.If()
+	f.Get(pat)
+	f.Mem(wasm.I32Load8U, 1)
+	f.Get(c)
+	f.Op(wasm.I32Ne)
+	f.BrIf(fails)
+	add(f, pat, 1)
+	f.Else()
+	f.Get(op)
+	f.I32Const(int32(globSet))
+	f.Op(wasm.I32Eq)
+	f.If()
+	f.Get(pat)
+	f.Get(c)
+	f.I32Const(3)
+	f.Op(wasm.I32ShrU, wasm.I32Add)
+	f.Mem(wasm.I32Load8U, 1)
+	f.Get(c)
+	f.I32Const(7)
+	f.Op(wasm.I32And, wasm.I32ShrU)
+	f.I32Const(1)
+	f.Op(wasm.I32And, wasm.I32Eqz)
+	f.BrIf(fails)
+	add(f, pat, 32)
+	f.End()
+	f.End()
+	add(f, pat, 1)
+	add(f, p, 1)
+	f.Br(next)
+	f.End() // fails
+	f.Get(star)
+	f.Op(wasm.I32Eqz)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(star)
+	f.Set(pat)
+	f.Get(from)
+	f.I32Const(1)
+	f.Op(wasm.I32Add)
+	f.Tee(from)
+	f.Set(p)
+	f.Br(next)
+	f.End()
+	f.Op(wasm.Unreachable)
+}
+
+// pathBody runs a path's program: each step takes the next component of p, whatever the number of slashes before it.
+func (m *module) pathBody(f *wasm.Func) {
+	p, n, prog := f.Param(0, "p"), f.Param(1, "n"), f.Param(2, "program")
+	end, q := f.Local(wasm.I32, "end"), f.Local(wasm.I32, "q")
+	kind, size := f.Local(wasm.I32, "kind"), f.Local(wasm.I32, "size")
+	f.Get(n)
+	f.I32Const(0)
+	f.Op(wasm.I32LtS)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(p)
+	f.Get(n)
+	f.Op(wasm.I32Add)
+	f.Set(end)
+	next := f.Loop()
+	f.Get(prog)
+	f.Mem(wasm.I32Load8U, 0)
+	f.Tee(kind)
+	f.Op(wasm.I32Eqz)
+	f.If()
+	ret(f, 1)
+	f.End()
+	slash := f.Loop()
+	f.Get(p)
+	f.Get(end)
+	f.Op(wasm.I32GeU)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(p)
+	f.Mem(wasm.I32Load8U, 0)
+	f.I32Const('/')
+	f.Op(wasm.I32Eq)
+	f.If()
+	add(f, p, 1)
+	f.Br(slash)
+	f.End()
+	f.End()
+	f.Get(p)
+	f.Set(q)
+	found := f.Block()
+	find := f.Loop()
+	f.Get(q)
+	f.Get(end)
+	f.Op(wasm.I32GeU)
+	f.BrIf(found)
+	f.Get(q)
+	f.Mem(wasm.I32Load8U, 0)
+	f.I32Const('/')
+	f.Op(wasm.I32Eq)
+	f.BrIf(found)
+	add(f, q, 1)
+	f.Br(find)
+	f.End()
+	f.End()
+	f.Get(prog)
+	f.Mem(wasm.I32Load16U, 1)
+	f.Set(size)
+	add(f, prog, 3)
+	f.Get(kind)
+	f.I32Const(pathGlob)
+	f.Op(wasm.I32Eq)
+	f.If()
+	f.Get(p)
+	f.Get(q)
+	f.Get(p)
+	f.Op(wasm.I32Sub)
+	f.Get(prog)
+	f.Call(m.helper(helperGlob))
+	f.Op(wasm.I32Eqz)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Else()
+	f.Get(q)
+	f.Get(p)
+	f.Op(wasm.I32Sub)
+	f.Get(size)
+	f.Op(wasm.I32Ne)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(p)
+	f.Get(prog)
+	f.Get(size)
+	f.Call(m.helper(helperEqual))
+	f.Op(wasm.I32Eqz)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.End()
+	f.Get(prog)
+	f.Get(size)
+	f.Op(wasm.I32Add)
+	f.Set(prog)
+	f.Get(q)
+	f.Set(p)
+	f.Br(next)
+	f.End()
+	f.Op(wasm.Unreachable)
+}
+
+func (m *module) cutBody(f *wasm.Func) {
+	p, n := f.Param(0, "p"), f.Param(1, "n")
+	i := f.Local(wasm.I32, "i")
+	end := f.Block()
+	next := f.Loop()
+	f.Get(i)
+	f.Get(n)
+	f.Op(wasm.I32GeS)
+	f.BrIf(end)
+	f.Get(p)
+	f.Get(i)
+	f.Op(wasm.I32Add)
+	f.Mem(wasm.I32Load8U, 0)
+	f.Op(wasm.I32Eqz)
+	f.BrIf(end)
+	add(f, i, 1)
+	f.Br(next)
+	f.End()
+	f.End()
+	f.Get(i)
+}
+
+// hashFactor is odd and has no structure: 2^64 divided by the golden ratio.
+const hashFactor = 0x9e3779b97f4a7c15
+
+// hash is what memberBody computes.
+func hash(s []byte) uint64 {
+	h := uint64(len(s))
+	for len(s) >= 8 {
+		h = mix(h, binary.LittleEndian.Uint64(s))
+		s = s[8:]
+	}
+	if len(s) > 0 {
+		h = mix(h, uint64(word(s))<<(8*(8-len(s))))
+	}
+	return h
+}
+
+func mix(h, w uint64) uint64 {
+	h = (h ^ w) * hashFactor
+	return h ^ h>>32
+}
+
+// table puts a set of strings in the data and returns its address: u32 slots less one, then for each slot the address of
+// a string, 0 for none; a string is u32 length and its bytes. A string stands in the first free slot from its hash on.
+func (m *module) table(vals []check.Const) uint32 {
+	slots := 1 << bits.Len(uint(2*len(vals)))
+	out := make([]byte, 4+4*slots)
+	binary.LittleEndian.PutUint32(out, uint32(slots-1))
+	for _, v := range vals {
+		s := binary.LittleEndian.AppendUint32(nil, uint32(len(v.Bytes)))
+		at := m.constant(append(s, v.Bytes...))
+		for i := int(hash(v.Bytes) & uint64(slots-1)); ; i = (i + 1) & (slots - 1) {
+			if slot := out[4+4*i:]; binary.LittleEndian.Uint32(slot) == 0 {
+				binary.LittleEndian.PutUint32(slot, at)
+				break
+			}
+		}
+	}
+	return m.constant(out)
+}
+
+func (m *module) memberBody(f *wasm.Func) {
+	p, n, t := f.Param(0, "p"), f.Param(1, "n"), f.Param(2, "table")
+	q, left, i, s := f.Local(wasm.I32, "q"), f.Local(wasm.I32, "left"), f.Local(wasm.I32, "i"), f.Local(wasm.I32, "s")
+	h := f.Local(wasm.I64, "hash")
+	mixed := func(load func()) {
+		f.Get(h)
+		load()
+		f.Op(wasm.I64Xor)
+		f.I64Const(-0x61c8864680b583eb) // hashFactor
+		f.Op(wasm.I64Mul)
+		f.Tee(h)
+		f.Get(h)
+		f.I64Const(32)
+		f.Op(wasm.I64ShrU, wasm.I64Xor)
+		f.Set(h)
+	}
+	f.Get(n)
+	f.I32Const(0)
+	f.Op(wasm.I32LtS)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(n)
+	f.Tee(left)
+	f.Op(wasm.I64ExtendI32U)
+	f.Set(h)
+	f.Get(p)
+	f.Set(q)
+	end := f.Block()
+	next := f.Loop()
+	f.Get(left)
+	f.I32Const(8)
+	f.Op(wasm.I32LtS)
+	f.BrIf(end)
+	mixed(func() { f.Get(q); f.Mem(wasm.I64Load, 0) })
+	add(f, q, 8)
+	add(f, left, -8)
+	f.Br(next)
+	f.End()
+	f.End()
+	f.Get(left)
+	f.If()
+	mixed(func() { f.Get(q); f.Mem(wasm.I64Load, 0); shiftFor(f, left); f.Op(wasm.I64Shl) })
+	f.End()
+	f.Get(h)
+	f.Op(wasm.I32WrapI64)
+	f.Set(i)
+	probe := f.Loop()
+	f.Get(t)
+	f.Get(i)
+	f.Get(t)
+	f.Mem(wasm.I32Load, 0)
+	f.Op(wasm.I32And)
+	f.Tee(i)
+	f.I32Const(2)
+	f.Op(wasm.I32Shl, wasm.I32Add)
+	f.Mem(wasm.I32Load, 4)
+	f.Tee(s)
+	f.Op(wasm.I32Eqz)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(s)
+	f.Mem(wasm.I32Load, 0)
+	f.Get(n)
+	f.Op(wasm.I32Eq)
+	f.If()
+	f.Get(p)
+	f.Get(s)
+	f.I32Const(4)
+	f.Op(wasm.I32Add)
+	f.Get(n)
+	f.Call(m.helper(helperEqual))
+	f.If()
+	ret(f, 1)
+	f.End()
+	f.End()
+	add(f, i, 1)
+	f.Br(probe)
+	f.End()
+	f.Op(wasm.Unreachable)
+}

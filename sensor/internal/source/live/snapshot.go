@@ -1,0 +1,248 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// SnapshotConfig bounds and steers a snapshot. Zero values take the defaults.
+type SnapshotConfig struct {
+	HostRoot           string // where the host's file system stands, for /proc and /etc; default "/"
+	MaxThreads         int    // most threads; default 16384
+	MaxFiles           int    // most open files; default 65536
+	MaxFilesPerProcess int    // most open files of one process; default 4096
+	MaxUsers           int    // most users, and most groups; default 16384
+
+	NoIterators bool       // read /proc only
+	KernelTypes *btf.Spec  // the kernel's types, where it doesn't have them itself; nil for its own
+	Types       *btf.Cache // decoded types of the kernel, which the probe may share (10 ms and some MiB less); nil for a new one
+}
+
+func (c SnapshotConfig) withDefaults() SnapshotConfig {
+	set := func(p *int, d int) {
+		if *p <= 0 {
+			*p = d
+		}
+	}
+	if c.HostRoot == "" {
+		c.HostRoot = "/"
+	}
+	if c.Types == nil {
+		c.Types = btf.NewCache()
+	}
+	set(&c.MaxThreads, 16384)
+	set(&c.MaxFiles, 65536)
+	set(&c.MaxFilesPerProcess, 4096)
+	set(&c.MaxUsers, 16384)
+	return c
+}
+
+// SnapshotReport is what a snapshot brought.
+type SnapshotReport struct {
+	Threads, Files, Users, Groups int
+	ProcThreads                   int // of Threads, read from /proc because no iterator showed them
+	ThreadsCut, FilesCut          int // left out because of a limit
+	UsersCut                      int // users and groups left out because of a limit or an unfit line
+
+	TaskIter error         // why threads were not read by iterator; nil when they were
+	FileIter error         // why open files were not
+	Took     time.Duration // all of it, the loading of the iterators included
+}
+
+var errIterOff = errors.New("switched off")
+
+// Snapshot reads what is there now — users, groups, threads, open files — and hands it to sink in that order, parents
+// before their children as far as their times tell. Hooks must be attached before it begins; what starts or ends
+// meanwhile may be missing or stale here, and its events put that right. Threads and files come from BPF iterators,
+// and from /proc where the kernel has none or doesn't show a process in them. It fails only if ctx ends or if neither
+// can be read; then sink may have got a part.
+func Snapshot(ctx context.Context, cfg SnapshotConfig, sink snapshot.Sink) (SnapshotReport, error) {
+	start := time.Now()
+	s := &shot{cfg: cfg.withDefaults(), sink: sink, seen: map[int32]int{}, listening: map[listener]bool{}}
+	err := s.take(ctx)
+	s.rep.Took = time.Since(start)
+	return s.rep, err
+}
+
+// shot is a snapshot under way.
+type shot struct {
+	cfg   SnapshotConfig
+	sink  snapshot.Sink
+	rep   SnapshotReport
+	proc  *procfs
+	tasks taskTable
+
+	seen      map[int32]int       // threads the iterator showed, by process
+	fallback  []int32             // processes whose files must be read from /proc
+	byProc    []snapshot.Thread   // threads read from /proc, without arguments and environment
+	listening map[listener]bool   // ports that are listened on
+	sockets   []pendingSocket     // IP sockets, until all listeners are known
+	cgroups   map[uint64][]string // by iter_task_head.css
+	thread    snapshot.Thread     // scratch
+}
+
+func (s *shot) take(ctx context.Context) error {
+	var err error
+	if s.proc, err = openProcfs(filepath.Join(s.cfg.HostRoot, "proc")); err != nil {
+		return err
+	}
+	defer s.proc.close()
+	s.users()
+
+	var tasks, files *iterator
+	if s.cfg.NoIterators {
+		s.rep.TaskIter, s.rep.FileIter = errIterOff, errIterOff
+	} else {
+		// Loading costs more than reading, so both are loaded at once.
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			files, s.rep.FileIter = loadFileIter(s.cfg)
+		}()
+		tasks, s.rep.TaskIter = loadTaskIter(s.cfg)
+		<-done
+		defer tasks.close()
+		defer files.close()
+	}
+	if tasks != nil {
+		s.rep.TaskIter = s.readTasks(ctx, tasks)
+	}
+	if err := s.missingThreads(ctx); err != nil {
+		if s.rep.TaskIter != nil {
+			return fmt.Errorf("snapshot of threads: by iterator: %w; by /proc: %w", s.rep.TaskIter, err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.emitThreads(ctx)
+	if files != nil {
+		s.rep.FileIter = s.readFiles(ctx, files)
+	}
+	s.missingFiles(ctx)
+	s.emitSockets()
+	return ctx.Err()
+}
+
+// process is a main thread with the other threads of its process, by index: at or above zero in taskTable, below in
+// byProc as ^index.
+type process struct {
+	clone   uint64
+	leader  int32
+	pid     int32
+	threads []int32
+}
+
+// emitThreads hands out all threads, processes by age, each followed by its other threads.
+func (s *shot) emitThreads(ctx context.Context) {
+	var procs []process
+	at := map[int32]int{}
+	add := func(pid, tid int32, clone uint64, index int32) {
+		i, ok := at[pid]
+		if !ok {
+			i = len(procs)
+			at[pid] = i
+			procs = append(procs, process{clone: clone, pid: pid, leader: index})
+			if pid == tid {
+				return
+			}
+			procs[i].threads = append(procs[i].threads, index)
+			return
+		}
+		if pid == tid {
+			procs[i].clone, procs[i].leader = clone, index
+			return
+		}
+		procs[i].threads = append(procs[i].threads, index)
+	}
+	for i := range s.tasks.at {
+		h := s.tasks.head(i)
+		add(h.Pid, h.Tid, h.CloneTs, int32(i))
+	}
+	for i := range s.byProc {
+		t := &s.byProc[i]
+		add(int32(t.PID), int32(t.TID), t.CloneTS, ^int32(i))
+	}
+	slices.SortStableFunc(procs, func(a, b process) int {
+		switch {
+		case a.clone < b.clone:
+			return -1
+		case a.clone > b.clone:
+			return 1
+		}
+		return int(a.pid) - int(b.pid)
+	})
+	s.cgroups = map[uint64][]string{}
+	for i := range procs {
+		if ctx.Err() != nil {
+			return
+		}
+		s.emitProcess(&procs[i])
+	}
+}
+
+func (s *shot) emitProcess(p *process) {
+	leader := s.load(p.leader)
+	if leader.Flags&wasmabi.ThreadKernel == 0 {
+		s.proc.commandLine(p.pid, &leader)
+	}
+	own := leader.TID == leader.PID
+	if own {
+		s.emitThread(&leader, p.leader)
+	}
+	for _, i := range p.threads {
+		t := s.load(i)
+		if t.ExePath == "" {
+			t.ExePath, t.Cwd, t.Root = leader.ExePath, leader.Cwd, leader.Root
+			t.ExeIno, t.ExeCtime, t.ExeMtime = leader.ExeIno, leader.ExeCtime, leader.ExeMtime
+			const exe = wasmabi.ThreadExeWritable | wasmabi.ThreadExeUpperLayer | wasmabi.ThreadExeLowerLayer | wasmabi.ThreadExeFromMemfd
+			t.Flags |= leader.Flags & exe
+		}
+		t.Exe, t.Args, t.Env = leader.Exe, leader.Args, leader.Env
+		s.emitThread(&t, i)
+	}
+}
+
+func (s *shot) emitThread(t *snapshot.Thread, index int32) {
+	if s.rep.Threads >= s.cfg.MaxThreads {
+		s.rep.ThreadsCut++
+		return
+	}
+	s.rep.Threads++
+	if index < 0 {
+		s.rep.ProcThreads++
+	}
+	s.thread = *t
+	s.sink.AddThread(&s.thread)
+}
+
+// load makes the thread at index, without arguments and environment.
+func (s *shot) load(index int32) snapshot.Thread {
+	if index < 0 {
+		return s.byProc[^index]
+	}
+	t := s.tasks.thread(int(index), s.proc)
+	h := s.tasks.head(int(index))
+	cg, ok := s.cgroups[h.Css]
+	if !ok {
+		if cg = s.proc.cgroups(h.Tid); cg != nil {
+			s.cgroups[h.Css] = cg
+		}
+	}
+	t.Cgroups = cg
+	return t
+}
+
+func (s *shot) addFile(f *snapshot.File) {
+	s.rep.Files++
+	s.sink.AddFile(f)
+}

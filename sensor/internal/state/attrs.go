@@ -1,0 +1,270 @@
+package state
+
+import (
+	"bytes"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// What a thread changes about itself: directory, ids, capabilities, name, limits. Directories and sessions are those of
+// the whole process, ids those of one thread.
+
+// setCwd sets the directory of t; path is absolute. As in Falco it ends in a slash.
+func (s *State) setCwd(t uint32, path []byte) {
+	b := appendPath(s.buf[:0], nil, path)
+	if n := len(b); n == 0 || b[n-1] != '/' {
+		b = append(b, '/')
+	}
+	s.setText(t, wasmabi.ThreadCwd, b)
+}
+
+// moveTo sets the directory of t's process. path isn't at the start of the scratch.
+func (s *State) moveTo(t uint32, path []byte) {
+	if len(path) == 0 || path[0] != '/' || len(path) > maxName {
+		return
+	}
+	s.touchProcess(t)
+	for m := t; ; {
+		s.setCwd(m, path)
+		if m = s.side[m].gnext; m == t {
+			return
+		}
+	}
+}
+
+func (s *State) chdir(c *call) {
+	path, ok := paramStr(c.r, 1)
+	if !c.ok() || !ok || c.t == 0 {
+		return
+	}
+	if c.r.Type() == event.SyscallGetcwdX && (len(path) == 0 || path[0] != '/') {
+		return // "(unreachable)…"
+	}
+	s.moveTo(c.t, s.aside(s.resolve(c.t, path)))
+}
+
+// aside copies b to the end of the scratch, where the next use of its start doesn't overwrite it. Too long a b is nil.
+func (s *State) aside(b []byte) []byte {
+	if len(b) > maxName {
+		return nil
+	}
+	end := s.buf[:cap(s.buf)]
+	return append(end[len(end)-maxName:len(end)-maxName:len(end)], b...)
+}
+
+func (s *State) fchdir(c *call) {
+	s.use(c)
+	if !c.ok() || c.t == 0 || c.file == 0 {
+		return
+	}
+	s.moveTo(c.t, s.a.Strings.Get(get32(s.a.Files.Record(c.file), wasmabi.FileName)))
+}
+
+func (s *State) chroot(c *call) {
+	path, ok := paramStr(c.r, 1)
+	if !c.ok() || !ok || c.t == 0 {
+		return
+	}
+	if path = s.aside(s.resolve(c.t, path)); path == nil {
+		return
+	}
+	s.touchProcess(c.t)
+	for m := c.t; ; {
+		s.setText(m, wasmabi.ThreadRoot, path)
+		if m = s.side[m].gnext; m == c.t {
+			return
+		}
+	}
+}
+
+// setID sets the effective user or group from parameter i, unless that is -1, which leaves it.
+func (s *State) setID(c *call, i int, group bool) {
+	id, ok := param32(c.r, i)
+	if !c.ok() || !ok || id == noID || c.t == 0 {
+		return
+	}
+	off := wasmabi.ThreadUid
+	if group {
+		off = wasmabi.ThreadGid
+	}
+	if get32(s.rec(c.t), off) == id {
+		return
+	}
+	s.touch(c.t)
+	put32(s.rec(c.t), off, id)
+	s.setNames(c.t)
+}
+
+// setsid makes the process leader of a session and a group of its own.
+func (s *State) setsid(c *call) {
+	if !c.ok() || c.t == 0 {
+		return
+	}
+	s.touchProcess(c.t)
+	for m := c.t; ; {
+		r := s.rec(m)
+		puti64(r, wasmabi.ThreadSid, c.m.Res)
+		puti64(r, wasmabi.ThreadVpgid, c.m.Res)
+		puti64(r, wasmabi.ThreadPgid, geti64(r, wasmabi.ThreadPid))
+		if m = s.side[m].gnext; m == c.t {
+			return
+		}
+	}
+}
+
+// setpgid sets the process group of a process, by default the caller's. In a pid namespace the ids given are the
+// namespace's: a child is found by its own.
+func (s *State) setpgid(c *call) {
+	pid, ok1 := param64(c.r, 1)
+	pgid, ok2 := param64(c.r, 2)
+	if !c.ok() || !ok1 || !ok2 || c.t == 0 {
+		return
+	}
+	t := s.leader(c.t)
+	switch {
+	case pid == 0 || pid == geti64(s.rec(t), wasmabi.ThreadVpid):
+	case !s.inNS(t):
+		t = s.tids.get(uint64(pid))
+	default:
+		k := s.side[t].child
+		for k != 0 && geti64(s.rec(k), wasmabi.ThreadVpid) != pid {
+			k = s.side[k].next
+		}
+		t = k
+	}
+	if t == 0 {
+		return
+	}
+	t = s.leader(t)
+	if pgid == 0 {
+		pgid = geti64(s.rec(t), wasmabi.ThreadVpid)
+	}
+	host := int64(-1)
+	switch {
+	case pgid == geti64(s.rec(t), wasmabi.ThreadVpid):
+		host = geti64(s.rec(t), wasmabi.ThreadPid)
+	case !s.inNS(t):
+		host = pgid
+	}
+	s.touchProcess(t)
+	for m := t; ; {
+		r := s.rec(m)
+		puti64(r, wasmabi.ThreadVpgid, pgid)
+		if host >= 0 {
+			puti64(r, wasmabi.ThreadPgid, host)
+		}
+		if m = s.side[m].gnext; m == t {
+			return
+		}
+	}
+}
+
+func (s *State) capset(c *call) {
+	if !c.ok() || c.t == 0 {
+		return
+	}
+	s.touch(c.t)
+	r := s.rec(c.t)
+	for i, off := range [...]int{wasmabi.ThreadCapInheritable, wasmabi.ThreadCapPermitted, wasmabi.ThreadCapEffective} {
+		if v, ok := param64(c.r, 1+i); ok {
+			puti64(r, off, v)
+		}
+	}
+}
+
+// allCaps is every capability there is (include/uapi/linux/capability.h, CAP_LAST_CAP is 40).
+const allCaps = 1<<41 - 1
+
+// namespaces follows unshare and setns: a new user namespace gives all capabilities in it, unshared files are a table of
+// the thread's own.
+func (s *State) namespaces(c *call) {
+	s.use(c)
+	if !c.ok() || c.t == 0 {
+		return
+	}
+	i := 1
+	if c.r.Type() == event.SyscallSetnsX {
+		i = 2
+	}
+	flags := paramFlags(c.r, i)
+	if i == 1 && flags&cloneFiles != 0 {
+		s.ownTable(c.t)
+	}
+	if flags&cloneNewUser == 0 {
+		return
+	}
+	s.touch(c.t)
+	r := s.rec(c.t)
+	put64(r, wasmabi.ThreadCapInheritable, allCaps)
+	put64(r, wasmabi.ThreadCapPermitted, allCaps)
+	put64(r, wasmabi.ThreadCapEffective, allCaps)
+}
+
+// The prctl options that change state (include/uapi/linux/prctl.h).
+const (
+	prSetName      = 15
+	prSetSubreaper = 36
+)
+
+func (s *State) prctl(c *call) {
+	if !c.ok() || c.t == 0 {
+		return
+	}
+	switch paramFlags(c.r, 1) {
+	case prSetName:
+		name, ok := paramStr(c.r, 2)
+		if !ok {
+			return
+		}
+		if len(name) > 15 {
+			name = name[:15] // TASK_COMM_LEN, with the NUL
+		}
+		r := s.rec(c.t)
+		if bytes.Equal(s.a.Strings.Get(get32(r, wasmabi.ThreadComm)), name) {
+			return
+		}
+		s.touch(c.t)
+		s.setText(c.t, wasmabi.ThreadComm, name)
+		b := append(s.buf[:0], name...)
+		if line := s.a.Private.Get(get32(r, wasmabi.ThreadArgline)); len(line) > 0 {
+			b = append(append(b, ' '), line...)
+		}
+		setStr(s.a.Private, r, wasmabi.ThreadCmdline, s.intern(s.a.Private, b))
+	case prSetSubreaper:
+		v, _ := param64(c.r, 3)
+		d := &s.side[s.leader(c.t)]
+		d.bits &^= reaper
+		if v != 0 {
+			d.bits |= reaper
+		}
+	}
+}
+
+// rlimitNofile is the event format's number of RLIMIT_NOFILE.
+const rlimitNofile = 7
+
+// rlimit follows the limit of open files. The parameters are the resource, the current limit, and the process it is of,
+// 0 for the caller.
+func (s *State) rlimit(c *call, pResource, pCur, pProc int) {
+	cur, ok := param64(c.r, pCur)
+	if !c.ok() || c.t == 0 || !ok || cur == -1 || paramFlags(c.r, pResource) != rlimitNofile {
+		return
+	}
+	t := c.t
+	if pProc != 0 {
+		if pid, ok := param64(c.r, pProc); ok && pid > 0 {
+			t = s.tids.get(uint64(pid))
+		}
+	}
+	if t == 0 || geti64(s.rec(s.leader(t)), wasmabi.ThreadFdLimit) == cur {
+		return
+	}
+	s.touchProcess(t)
+	for m := t; ; {
+		puti64(s.rec(m), wasmabi.ThreadFdLimit, cur)
+		if m = s.side[m].gnext; m == t {
+			return
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package state
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/decode"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+)
+
+// machine is an arena with a state and the pipeline's part of queueing.
+type machine struct {
+	*State
+	a   *arena.Arena
+	num uint64
+	b   event.Builder
+	ts  uint64
+
+	onFlush func()
+}
+
+func newMachine(t testing.TB, ac arena.Config, c Config) *machine {
+	t.Helper()
+	a, err := arena.New(ac)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	m := &machine{a: a, ts: 1e9}
+	c.Arena = a
+	c.Flush = m.flush
+	if m.State, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (m *machine) flush() {
+	if m.onFlush != nil {
+		m.onFlush()
+	}
+	m.a.Flushed()
+}
+
+// do takes one record through decode, state and the batch, as the pipeline does.
+func (m *machine) do(t testing.TB, r event.Record) event.Event {
+	meta, err := decode.Decode(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.a.Batch.Len() >= 256 {
+		m.flush()
+	}
+	refs := m.Apply(r, meta)
+	m.num++
+	e, ok := m.a.Batch.Append(r, m.num)
+	if !ok {
+		m.flush()
+		e, _ = m.a.Batch.Append(r, m.num)
+	}
+	e.SetThread(refs.Thread)
+	e.SetFile(refs.File)
+	e.SetFD(refs.FD)
+	e.SetBits(meta.Bits | refs.Bits)
+	if meta.HasRes {
+		e.SetRes(meta.Res)
+	}
+	return e
+}
+
+func clone(r event.Record) event.Record { return append(event.Record(nil), r...) }
+
+func openRecord(b *event.Builder, ts uint64, tid int64, fd int64, name string) event.Record {
+	return clone(b.Start(ts, tid, event.SyscallOpenatV2X).Int(fd).Int(-100).String(name).Int(1).Int(0).Int(2).Int(3).Done())
+}
+
+func closeRecord(b *event.Builder, ts uint64, tid int64, fd int64) event.Record {
+	return clone(b.Start(ts, tid, event.SyscallCloseX).Int(0).Int(fd).Done())
+}
+
+func connectRecord(b *event.Builder, ts uint64, tid int64, fd int64, port byte) event.Record {
+	tup := []byte{2, 192, 0, 2, 1, 1, 2, 192, 0, 2, 9, port, 0}
+	return clone(b.Start(ts, tid, event.SocketConnectX).Int(0).Bytes(tup).Int(fd).Missing().Done())
+}
+
+func socketRecord(b *event.Builder, ts uint64, tid int64, fd int64) event.Record {
+	return clone(b.Start(ts, tid, event.SocketSocketX).Int(fd).Int(2).Int(1).Int(6).Int(0).Done())
+}
+
+func addProcess(m *machine, pid, ptid int64, comm string) {
+	m.AddThread(&snapshot.Thread{TID: pid, PID: pid, PTID: ptid, Comm: comm, Exe: comm, ExePath: "/bin/" + comm, Cwd: "/", Root: "/", LoginUID: noID, Args: []string{"-x"}})
+}
+
+func BenchmarkOpenClose(b *testing.B) {
+	m := newMachine(b, arena.Config{}, Config{})
+	for i := int64(1); i < 10; i++ {
+		addProcess(m, i, i-1, fmt.Sprint("p", i))
+	}
+	m.Settled()
+	var recs []event.Record
+	for i := range 64 {
+		recs = append(recs, openRecord(&m.b, 1e9, 9, 5, fmt.Sprintf("/usr/lib/x86_64-linux-gnu/lib%d.so.6", i)), closeRecord(&m.b, 1e9, 9, 5))
+	}
+	metas := make([]decode.Meta, len(recs))
+	for i, r := range recs {
+		metas[i], _ = decode.Decode(r)
+	}
+	b.Run("decode", func(b *testing.B) {
+		for i := range b.N {
+			if _, err := decode.Decode(recs[i&127]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("state", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := range b.N {
+			if i&255 == 255 {
+				m.a.Flushed()
+			}
+			m.Apply(recs[i&127], metas[i&127])
+		}
+	})
+}

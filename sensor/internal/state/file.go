@@ -1,0 +1,452 @@
+package state
+
+import (
+	"bytes"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// The event format's open flags (driver/ppm_events_public.h).
+const (
+	oDirectory  = 1 << 10
+	oCloexec    = 1 << 12
+	fdUpper     = 1 << 15
+	fdLower     = 1 << 16
+	creatUpper  = 1 << 0
+	creatLower  = 1 << 1
+	atFDCWD     = -100
+	mfdCloexec  = 1 << 0
+	epolCloexec = 1 << 0
+	closeCoex   = 1 << 2      // CLOSE_RANGE_CLOEXEC
+	closeUnshr  = 1 << 1      // CLOSE_RANGE_UNSHARE
+	unknownDir  = "<UNKNOWN>" // what Falco writes for a directory fd that isn't known
+)
+
+// resolve returns name as an absolute path seen from t's directory, cleaned. It is valid until the next use of s.buf.
+func (s *State) resolve(t uint32, name []byte) []byte {
+	if clean(name) {
+		return name
+	}
+	return appendPath(s.buf[:0], s.a.Strings.Get(get32(s.rec(t), wasmabi.ThreadCwd)), name)
+}
+
+// resolveAt is resolve from the directory that dirfd stands for; false when that isn't known.
+func (s *State) resolveAt(t uint32, dirfd int64, name []byte) ([]byte, bool) {
+	if len(name) > 0 && name[0] == '/' || dirfd == atFDCWD {
+		path := s.resolve(t, name)
+		return path, len(path) > 0 && path[0] == '/'
+	}
+	if f := s.OpenFile(t, dirfd); f != 0 {
+		if dir := s.a.Strings.Get(get32(s.a.Files.Record(f), wasmabi.FileName)); len(dir) > 0 {
+			return appendPath(s.buf[:0], dir, name), true
+		}
+	}
+	const n = len(unknownDir)
+	b := append(s.buf[:0], unknownDir...)
+	return b[:n+len(appendParts(b[n:n], name))], false
+}
+
+// setName names the file in slot f; raw is the name as the program gave it, kept when it differs.
+func (s *State) setName(f uint32, name, raw []byte) {
+	r := s.a.Files.Record(f)
+	if len(name) > maxName {
+		name = name[:maxName]
+		s.st.NamesCut++
+		r[wasmabi.FileBits] |= wasmabi.FileNameCut
+	}
+	same := bytes.Equal(name, raw)
+	setStr(s.a.Strings, r, wasmabi.FileName, s.intern(s.a.Strings, name))
+	put32(r, wasmabi.FileNameDir, uint32(max(bytes.LastIndexByte(name, '/'), 0)))
+	if len(raw) > maxName {
+		raw = raw[:maxName]
+	}
+	ref := uint32(0)
+	if raw != nil && !same {
+		ref = s.intern(s.a.Strings, raw)
+	}
+	setStr(s.a.Strings, r, wasmabi.FileNameRaw, ref)
+}
+
+// openEvent makes the file that was opened. An open that failed has a file too, for its event alone: it has the name and
+// no kind.
+func (s *State) openEvent(c *call) {
+	t := c.t
+	if t == 0 {
+		return
+	}
+	c.fd = -1
+	var (
+		name       []byte
+		named      bool
+		flags, dev uint32
+		mode       uint32
+		iIno       int
+		dirfd      int64 = atFDCWD
+		known            = true
+		whole      bool  // the name is the kernel's own path
+	)
+	r := c.r
+	switch r.Type() {
+	case event.SyscallOpenX:
+		name, named = paramStr(r, 1)
+		flags, mode, dev, iIno = paramFlags(r, 2), paramFlags(r, 3), paramFlags(r, 4), 5
+	case event.SyscallCreatX:
+		name, named = paramStr(r, 1)
+		mode, dev, iIno = paramFlags(r, 2), paramFlags(r, 3), 4
+		switch cf := paramFlags(r, 5); {
+		case cf&creatUpper != 0:
+			flags = fdUpper
+		case cf&creatLower != 0:
+			flags = fdLower
+		}
+	case event.SyscallOpenatV2X:
+		name, named = paramStr(r, 2)
+		flags, mode, dev, iIno = paramFlags(r, 3), paramFlags(r, 4), paramFlags(r, 5), 6
+		dirfd, known = param64(r, 1)
+	case event.SyscallOpenat2X:
+		name, named = paramStr(r, 2)
+		flags, mode, dev, iIno = paramFlags(r, 3), paramFlags(r, 4), paramFlags(r, 6), 7
+		dirfd, known = param64(r, 1)
+	case event.SyscallOpenByHandleAtX:
+		name, named = paramStr(r, 3)
+		flags, dev, iIno = paramFlags(r, 2), paramFlags(r, 4), 5
+		whole = true
+	}
+	f := s.newFile()
+	if f == 0 {
+		s.st.FDsDropped++
+		return
+	}
+	rec := s.a.Files.Record(f)
+	put32(rec, wasmabi.FileOpenFlags, flags)
+	put64(rec, wasmabi.FileTs, r.TS())
+	put32(rec, wasmabi.FileDev, dev)
+	put32(rec, wasmabi.FileMode, mode)
+	if ino, ok := param64(r, iIno); ok {
+		puti64(rec, wasmabi.FileIno, ino)
+	}
+	switch {
+	case !named:
+		rec[wasmabi.FileBits] |= wasmabi.FileNameCut
+	case whole:
+		s.setName(f, name, nil)
+	default:
+		if !known {
+			dirfd = -1
+		}
+		path, ok := s.resolveAt(t, dirfd, name)
+		if !ok {
+			rec[wasmabi.FileBits] |= wasmabi.FileNameCut
+		}
+		s.setName(f, path, name)
+	}
+	c.file = f
+	fd, opened := c.newFD()
+	if !opened {
+		s.freeFile(f)
+		return
+	}
+	rec[wasmabi.FileKind] = 'f'
+	if flags&oDirectory != 0 {
+		rec[wasmabi.FileKind] = 'd'
+	}
+	if flags&fdUpper != 0 {
+		rec[wasmabi.FileBits] |= wasmabi.FileUpperLayer
+	}
+	if flags&fdLower != 0 {
+		rec[wasmabi.FileBits] |= wasmabi.FileLowerLayer
+	}
+	c.fd = fd
+	c.bits |= wasmabi.BitNameChanged
+	s.addFD(t, fd, f, flags&oCloexec != 0)
+}
+
+// newFD returns the fd that the event's result is.
+func (c *call) newFD() (int32, bool) {
+	if !c.ok() || c.m.Res > maxFD {
+		return -1, false
+	}
+	return int32(c.m.Res), true
+}
+
+// EBADF is the one error of close that leaves the fd alone (man 2 close, "Dealing with error returns").
+const ebadf = 9
+
+// closeEvent removes the fd; the event still sees its file.
+func (s *State) closeEvent(c *call) {
+	s.use(c)
+	if c.file != 0 && c.m.HasRes && c.m.Res != -ebadf {
+		s.closeFD(s.side[c.t].tab, c.fd)
+	}
+}
+
+// closeRange closes a range of fds, or marks them to be closed by exec.
+func (s *State) closeRange(c *call) {
+	first, ok1 := param32(c.r, 1)
+	last, ok2 := param32(c.r, 2)
+	if !c.ok() || !ok1 || !ok2 || c.t == 0 {
+		return
+	}
+	flags := paramFlags(c.r, 3)
+	if flags&closeUnshr != 0 {
+		s.ownTable(c.t)
+	}
+	tab := s.side[c.t].tab
+	s.eachIn(tab, first, last, func(p, from, to uint32) {
+		base := int32(s.pages[p].base << pageBits)
+		for k := from; k <= to; k++ {
+			e := s.pages[p].ent[k]
+			switch {
+			case e == 0:
+			case flags&closeCoex != 0:
+				s.pages[p].ent[k] |= cloexec
+			default:
+				s.closeFD(tab, base+int32(k))
+			}
+		}
+	})
+}
+
+// dup makes another fd of an open file.
+func (s *State) dup(c *call) {
+	from := c.fd
+	s.use(c)
+	fd, ok := c.newFD()
+	if !ok || c.t == 0 {
+		return
+	}
+	c.fd = fd
+	s.dupTo(c, from, fd, c.r.Type() == event.SyscallDup3X && paramFlags(c.r, 3)&oCloexec != 0)
+}
+
+func (s *State) dupTo(c *call, from, to int32, closeOnExec bool) {
+	if from == to {
+		return
+	}
+	tab := s.side[c.t].tab
+	e := uint32(0)
+	if from >= 0 {
+		e = s.fdEntry(tab, from)
+	}
+	if e == 0 {
+		s.closeFD(tab, to) // whatever it is now, it isn't that
+		return
+	}
+	s.shareFD(c.t, to, e, closeOnExec)
+}
+
+// The event format's fcntl commands.
+const (
+	fDupFD        = 1
+	fSetFD        = 3
+	fDupFDCloexec = 26
+	fdCloexec     = 1
+)
+
+func (s *State) fcntl(c *call) {
+	from := c.fd
+	s.use(c)
+	if !c.ok() || c.t == 0 {
+		return
+	}
+	switch cmd := paramFlags(c.r, 2); cmd {
+	case fDupFD, fDupFDCloexec:
+		if fd, ok := c.newFD(); ok {
+			c.fd = fd
+			s.dupTo(c, from, fd, cmd == fDupFDCloexec)
+		}
+	case fSetFD:
+		if c.file == 0 {
+			return
+		}
+		arg, _ := param64(c.r, 3)
+		p := s.pageFor(s.side[c.t].tab, from)
+		e := &s.pages[p].ent[from&(pageFDs-1)]
+		*e = *e&^cloexec | uint32(arg&fdCloexec)
+	}
+}
+
+// addKind makes the record of a file of that kind without a name; 0 when there is no room, which is counted.
+func (s *State) addKind(c *call, kind byte, flags uint32) uint32 {
+	f := s.newFile()
+	if f == 0 {
+		s.st.FDsDropped++
+		return 0
+	}
+	r := s.a.Files.Record(f)
+	r[wasmabi.FileKind] = kind
+	put32(r, wasmabi.FileOpenFlags, flags)
+	put64(r, wasmabi.FileTs, c.r.TS())
+	return f
+}
+
+// pipe makes both ends; the event's file is the second, the one to write to.
+func (s *State) pipe(c *call) {
+	a, ok1 := paramFD(c.r, 1)
+	b, ok2 := paramFD(c.r, 2)
+	if !c.ok() || !ok1 || !ok2 || a == b || c.t == 0 {
+		return
+	}
+	flags := uint32(0)
+	if c.r.Type() == event.SyscallPipe2X {
+		flags = paramFlags(c.r, 4)
+	}
+	ino, _ := param64(c.r, 3)
+	for _, fd := range [...]int32{a, b} {
+		f := s.addKind(c, 'p', flags)
+		if f == 0 {
+			continue
+		}
+		puti64(s.a.Files.Record(f), wasmabi.FileIno, ino)
+		s.addFD(c.t, fd, f, flags&oCloexec != 0)
+		c.file, c.fd = f, fd
+	}
+}
+
+// bpfMakesFD holds the bpf commands whose result is an fd (include/uapi/linux/bpf.h, enum bpf_cmd).
+const bpfMakesFD uint64 = 1<<0 | 1<<5 | 1<<7 | 1<<13 | 1<<14 | 1<<17 | 1<<18 | 1<<19 | 1<<28 | 1<<30 | 1<<32 | 1<<33 | 1<<36
+
+// anonymous makes the fds that stand for no file: events, timers, memory, programs.
+func (s *State) anonymous(c *call) {
+	fd, ok := c.newFD()
+	c.fd = -1
+	if !ok || c.t == 0 {
+		return
+	}
+	var (
+		kind  byte
+		flags uint32
+		name  []byte
+		close bool
+	)
+	r := c.r
+	switch r.Type() {
+	case event.SyscallEventfdX:
+		kind = 'e'
+	case event.SyscallEventfd2X:
+		kind, flags = 'e', paramFlags(r, 1)
+	case event.SyscallSignalfdX:
+		kind = 's'
+	case event.SyscallSignalfd4X:
+		kind, flags = 's', paramFlags(r, 1)
+	case event.SyscallTimerfdCreateX:
+		kind, flags = 't', paramFlags(r, 2)
+	case event.SyscallInotifyInitX:
+		kind = 'i'
+	case event.SyscallInotifyInit1X:
+		kind, flags = 'i', paramFlags(r, 1)
+	case event.SyscallEpollCreateX:
+		kind = 'l'
+	case event.SyscallEpollCreate1X:
+		kind = 'l'
+		if paramFlags(r, 1)&epolCloexec != 0 {
+			flags = oCloexec
+		}
+	case event.SyscallMemfdCreateX:
+		kind, flags = 'm', paramFlags(r, 2)
+		name, _ = paramStr(r, 1)
+		close = flags&mfdCloexec != 0
+	case event.SyscallUserfaultfdX:
+		kind, flags = 'x', paramFlags(r, 1)
+	case event.SyscallIoUringSetupX:
+		kind, close = 'r', true // always, io_uring_install_fd
+	case event.SyscallPidfdOpenX:
+		kind, close = 'P', true // always, pidfd_open(2)
+		flags = paramFlags(r, 2)
+		pid, _ := param64(r, 1)
+		name = appendInt(append(s.buf[:0], "/proc/"...), pid)
+	case event.SyscallBpfV2X:
+		cmd := paramFlags(r, 1)
+		if cmd > 63 || bpfMakesFD>>cmd&1 == 0 {
+			return
+		}
+		kind, close = 'b', true // bpf fds are always close-on-exec
+	}
+	if kind == 's' {
+		// signalfd on an fd there is changes its mask and makes nothing.
+		i := 2
+		if r.Type() == event.SyscallSignalfdX {
+			i = 1
+		}
+		if old, ok := paramFD(r, i); ok && old == fd {
+			c.fd = fd
+			s.use(c)
+			return
+		}
+	}
+	f := s.addKind(c, kind, flags)
+	if f == 0 {
+		return
+	}
+	if name != nil {
+		s.setName(f, name, nil)
+		c.bits |= wasmabi.BitNameChanged
+	}
+	c.file, c.fd = f, fd
+	s.addFD(c.t, fd, f, close || kind != 'm' && flags&oCloexec != 0)
+}
+
+// pidfdGetfd makes an fd of what another process has open.
+func (s *State) pidfdGetfd(c *call) {
+	fd, ok := c.newFD()
+	c.fd = -1
+	if !ok || c.t == 0 {
+		return
+	}
+	c.fd = fd
+	tab := s.side[c.t].tab
+	s.closeFD(tab, fd)
+	pidfd, ok1 := param64(c.r, 1)
+	target, ok2 := paramFD(c.r, 2)
+	if !ok1 || !ok2 {
+		return
+	}
+	f := s.OpenFile(c.t, pidfd)
+	if f == 0 || s.a.Files.Record(f)[wasmabi.FileKind] != 'P' {
+		return
+	}
+	pid, ok := trimInt(s.a.Strings.Get(get32(s.a.Files.Record(f), wasmabi.FileName)), "/proc/")
+	if !ok {
+		return
+	}
+	t := s.tids.get(uint64(pid))
+	if t == 0 {
+		return
+	}
+	if e := s.fdEntry(s.side[t].tab, target); e != 0 {
+		s.shareFD(c.t, fd, e, true)
+		c.file = s.open[e>>1].slot
+	}
+}
+
+// appendInt appends v in decimal.
+func appendInt(b []byte, v int64) []byte {
+	if v < 0 {
+		b, v = append(b, '-'), -v
+	}
+	var t [20]byte
+	i := len(t)
+	for u := uint64(v); ; {
+		i--
+		t[i] = byte('0' + u%10)
+		if u /= 10; u == 0 {
+			return append(b, t[i:]...)
+		}
+	}
+}
+
+// trimInt reads the decimal number that follows prefix in b.
+func trimInt(b []byte, prefix string) (int64, bool) {
+	if len(b) <= len(prefix) || len(b) > len(prefix)+18 || string(b[:len(prefix)]) != prefix {
+		return 0, false
+	}
+	v := int64(0)
+	for _, d := range b[len(prefix):] {
+		if d < '0' || d > '9' {
+			return 0, false
+		}
+		v = 10*v + int64(d-'0')
+	}
+	return v, true
+}

@@ -1,0 +1,15 @@
+package state
+
+import "github.com/shikra-sensor/shikra/sensor/internal/event"
+
+// Needs reports whether state is kept from events of type t: a source that leaves them out makes it wrong.
+func Needs(t event.Type) bool {
+	switch t {
+	case event.SocketListenX, event.SyscallSetnsX, event.SyscallUnshareX:
+		return true
+	case event.SocketSendtoX, event.SocketSendmsgX, event.SocketRecvfromX, event.SocketRecvmsgX:
+		return false // they only tell more of datagram sockets
+	}
+	in := t.Info()
+	return t.Current() && in.Origin == event.OriginSyscall && in.Flags&(event.FlagCreatesFd|event.FlagDestroysFd|event.FlagModifiesState) != 0
+}

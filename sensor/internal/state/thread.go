@@ -1,0 +1,412 @@
+package state
+
+import (
+	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// side is what the state knows about a thread beside its record.
+type side struct {
+	tab          uint32 // its fd table, 0 for none
+	child        uint32 // of a main thread: the first child process, itself a main thread
+	next, prev   uint32 // siblings: the other children of its parent
+	gnext, gprev uint32 // ring of the threads of its process; the main thread is always in it
+	living       uint32 // of a main thread: threads of its process that haven't exited
+	bits         uint8
+}
+
+// The bits of side.
+const (
+	live     = 1 << iota // the slot is in use
+	guessed              // made from an event that says little about it: the next that says more fills it in
+	gone                 // a main thread that exited before its process did
+	reaper               // adopts orphans: an init or a child subreaper
+	touched              // an event referred to it since the last search for one to evict
+	inverted             // its own clone event came before its parent's
+)
+
+// exited is a thread that exited a short while ago.
+type exited struct {
+	tid int64
+	ts  uint64
+}
+
+// stale is how far apart, in ns, two events about one clone, or a clone and an exit, may be.
+const stale = 2e9
+
+// The fields of a thread record that own a string, by segment.
+var (
+	publicStrings = [...]int{
+		wasmabi.ThreadComm, wasmabi.ThreadExe, wasmabi.ThreadExepath, wasmabi.ThreadCwd, wasmabi.ThreadRoot,
+		wasmabi.ThreadUserName, wasmabi.ThreadGroupName, wasmabi.ThreadLoginuserName, wasmabi.ThreadCgroups,
+		wasmabi.ThreadUserHome, wasmabi.ThreadUserShell,
+	}
+	privateStrings = [...]int{wasmabi.ThreadArgs, wasmabi.ThreadCmdline, wasmabi.ThreadEnv, wasmabi.ThreadArgline}
+)
+
+func (s *State) rec(t uint32) []byte { return s.a.Threads.Record(t) }
+
+func (s *State) leader(t uint32) uint32 { return get32(s.rec(t), wasmabi.ThreadLeader) }
+
+// intern counts an owner of b in tab. When the segment is full it flushes, if that can help, and has fds of the largest
+// process given up before the next event; 0 when there is no room still, which is counted.
+func (s *State) intern(tab *arena.Strings, b []byte) uint32 {
+	ref := tab.Intern(b)
+	if ref == 0 {
+		s.tight = s.tight || tab == s.a.Strings
+		if tab.Unowned() > 0 {
+			s.flush(&s.st.RoomFlushes)
+			ref = tab.Intern(b)
+		}
+		if ref == 0 {
+			s.st.NamesLost++
+		}
+	}
+	return ref
+}
+
+// setStr sets a string field of a record; ref's owner becomes the record.
+func setStr(tab *arena.Strings, rec []byte, off int, ref uint32) {
+	tab.Release(get32(rec, off))
+	put32(rec, off, ref)
+}
+
+// keepStr sets a string field to ref, which has another owner.
+func keepStr(tab *arena.Strings, rec []byte, off int, ref uint32) {
+	setStr(tab, rec, off, tab.Retain(ref))
+}
+
+// setText sets a public string field to b.
+func (s *State) setText(t uint32, off int, b []byte) {
+	ref := s.intern(s.a.Strings, b)
+	setStr(s.a.Strings, s.rec(t), off, ref)
+}
+
+// newThread takes a slot for tid, which has none; 0 when there is no room, which is counted. The thread is not linked:
+// link comes when its ids are known.
+func (s *State) newThread(tid int64) uint32 {
+	t, ok := s.a.Threads.Alloc()
+	if !ok && s.a.Threads.Pending() > 0 {
+		s.flush(&s.st.RoomFlushes)
+		t, ok = s.a.Threads.Alloc()
+	}
+	if !ok {
+		s.st.ThreadsDropped++
+		return 0
+	}
+	s.side[t] = side{bits: live, gnext: t, gprev: t, living: 1}
+	s.tids.put(uint64(tid), t)
+	r := s.rec(t)
+	puti64(r, wasmabi.ThreadTid, tid)
+	put32(r, wasmabi.ThreadUid, noID)
+	put32(r, wasmabi.ThreadGid, noID)
+	put32(r, wasmabi.ThreadLoginuid, noID)
+	put32(r, wasmabi.ThreadLeader, t)
+	return t
+}
+
+// noID is no user or group.
+const noID = 0xFFFFFFFF
+
+// ids sets what link goes by.
+func (s *State) ids(t uint32, pid, ptid, vtid, vpid int64) {
+	r := s.rec(t)
+	puti64(r, wasmabi.ThreadPid, pid)
+	puti64(r, wasmabi.ThreadPtid, ptid)
+	puti64(r, wasmabi.ThreadVtid, vtid)
+	puti64(r, wasmabi.ThreadVpid, vpid)
+}
+
+// link puts t, which stands alone and isn't marked, into its process and under its parent, by its ids. A process or a
+// parent that isn't known is made when grow says so.
+func (s *State) link(t uint32, grow bool) {
+	r := s.rec(t)
+	tid, pid, ptid := geti64(r, wasmabi.ThreadTid), geti64(r, wasmabi.ThreadPid), geti64(r, wasmabi.ThreadPtid)
+	flags := get32(r, wasmabi.ThreadFlags) &^ wasmabi.ThreadMain
+	l := t
+	if pid != tid {
+		if l = s.tids.get(uint64(pid)); l == 0 && grow && pid > 0 {
+			if l = s.guess(pid); l != 0 {
+				s.ids(l, pid, ptid, geti64(r, wasmabi.ThreadVpid), geti64(r, wasmabi.ThreadVpid))
+				s.link(l, grow)
+			}
+		} else if l != 0 {
+			l = s.leader(l)
+		}
+	}
+	if l == t || l == 0 {
+		put32(r, wasmabi.ThreadLeader, t)
+		if tid == pid {
+			flags |= wasmabi.ThreadMain
+		}
+		put32(r, wasmabi.ThreadFlags, flags)
+		if tid == 1 || geti64(r, wasmabi.ThreadVpid) == 1 {
+			s.side[t].bits |= reaper
+		}
+		p := uint32(0)
+		if ptid > 0 && ptid != tid {
+			if p = s.tids.get(uint64(ptid)); p == 0 && grow {
+				p = s.guess(ptid)
+			}
+		}
+		if p != 0 {
+			p = s.leader(p)
+		}
+		s.setParent(t, p)
+		return
+	}
+	put32(r, wasmabi.ThreadLeader, l)
+	put32(r, wasmabi.ThreadFlags, flags)
+	a := s.side[l].gnext
+	s.side[t].gnext, s.side[t].gprev = a, l
+	s.side[l].gnext, s.side[a].gprev = t, t
+	s.side[l].living++
+	put32(r, wasmabi.ThreadParent, get32(s.rec(l), wasmabi.ThreadParent))
+	puti64(r, wasmabi.ThreadPtid, geti64(s.rec(l), wasmabi.ThreadPtid))
+}
+
+// setParent makes p the parent of main thread t and of the other threads of its process, none of which is marked.
+func (s *State) setParent(t, p uint32) {
+	if s.side[t].child != 0 && s.descends(p, t) {
+		p = 0 // ids that were reused, or hostile: no loops
+	}
+	s.orphan(t)
+	for m := t; ; {
+		put32(s.rec(m), wasmabi.ThreadParent, p)
+		if m = s.side[m].gnext; m == t {
+			break
+		}
+	}
+	if p == 0 {
+		return
+	}
+	d, ps := &s.side[t], &s.side[p]
+	d.next, d.prev = ps.child, 0
+	if ps.child != 0 {
+		s.side[ps.child].prev = t
+	}
+	ps.child = t
+}
+
+// descends reports whether t is p or an ancestor of p.
+func (s *State) descends(p, t uint32) bool {
+	for ; p != 0; p = get32(s.rec(p), wasmabi.ThreadParent) {
+		if p == t {
+			return true
+		}
+	}
+	return false
+}
+
+// orphan takes main thread t off its parent's list of children.
+func (s *State) orphan(t uint32) {
+	p := get32(s.rec(t), wasmabi.ThreadParent)
+	if p == 0 {
+		return
+	}
+	d := &s.side[t]
+	if d.prev != 0 {
+		s.side[d.prev].next = d.next
+	} else if s.side[p].child == t {
+		s.side[p].child = d.next
+	}
+	if d.next != 0 {
+		s.side[d.next].prev = d.prev
+	}
+	d.next, d.prev = 0, 0
+}
+
+// touchProcess touches every thread of t's process.
+func (s *State) touchProcess(t uint32) {
+	for m := t; ; {
+		s.touch(m)
+		if m = s.side[m].gnext; m == t {
+			return
+		}
+	}
+}
+
+// remove takes t out of everything and frees its slot; queued events still see the record. Its children must be gone.
+func (s *State) remove(t uint32) {
+	r, d := s.rec(t), &s.side[t]
+	tid := geti64(r, wasmabi.ThreadTid)
+	if s.tids.get(uint64(tid)) == t {
+		s.tids.del(uint64(tid))
+	}
+	if l := get32(r, wasmabi.ThreadLeader); l != t {
+		s.side[d.gprev].gnext, s.side[d.gnext].gprev = d.gnext, d.gprev
+		if s.side[l].living > 0 {
+			s.side[l].living--
+		}
+	} else {
+		// The record keeps its parent for the events that see it.
+		s.orphan(t)
+	}
+	s.dropTable(d.tab)
+	s.containers.drop(s.a, get32(r, wasmabi.ThreadContainer))
+	for _, off := range publicStrings {
+		s.a.Strings.Release(get32(r, off))
+	}
+	for _, off := range privateStrings {
+		s.a.Private.Release(get32(r, off))
+	}
+	*d = side{}
+	s.a.Threads.Free(t)
+	if s.lastSlot == t {
+		s.lastSlot = 0
+	}
+}
+
+// endProcess removes the process of main thread t; its children go to the reaper, or to nobody.
+func (s *State) endProcess(t uint32, reaperTID int64) {
+	if s.side[t].child != 0 {
+		s.reparent(t, s.findReaper(t, reaperTID))
+	}
+	for m := s.side[t].gnext; m != t; m = s.side[t].gnext {
+		s.remove(m)
+	}
+	s.remove(t)
+}
+
+// reparent gives the children of main thread t to main thread p, 0 for nobody.
+func (s *State) reparent(t, p uint32) {
+	pid := int64(0)
+	if p != 0 {
+		pid = geti64(s.rec(p), wasmabi.ThreadPid)
+	}
+	for k := s.side[t].child; k != 0; k = s.side[t].child {
+		s.touchProcess(k)
+		for m := k; ; {
+			puti64(s.rec(m), wasmabi.ThreadPtid, pid)
+			if m = s.side[m].gnext; m == k {
+				break
+			}
+		}
+		s.setParent(k, p)
+	}
+}
+
+// findReaper returns the main thread that takes over the children of t: the one the kernel named, else the nearest
+// ancestor that adopts orphans in the same pid namespace (kernel/exit.c, find_new_reaper), else init.
+func (s *State) findReaper(t uint32, tid int64) uint32 {
+	if tid > 0 {
+		if p := s.tids.get(uint64(tid)); p != 0 && s.leader(p) != t {
+			return s.leader(p)
+		}
+	}
+	inNS := s.inNS(t)
+	for p := get32(s.rec(t), wasmabi.ThreadParent); p != 0 && s.inNS(p) == inNS; p = get32(s.rec(p), wasmabi.ThreadParent) {
+		if d := &s.side[p]; d.bits&reaper != 0 && d.living > 0 {
+			return p
+		}
+	}
+	if p := s.tids.get(1); p != 0 && p != t {
+		return p
+	}
+	return 0
+}
+
+// inNS reports whether t has ids of its own in a pid namespace other than the sensor's.
+func (s *State) inNS(t uint32) bool {
+	r := s.rec(t)
+	return geti64(r, wasmabi.ThreadTid) != geti64(r, wasmabi.ThreadVtid)
+}
+
+// forget removes a thread whose exit was missed, with its process if it is the main one.
+func (s *State) forget(t uint32) {
+	s.st.ThreadsReplaced++
+	if s.leader(t) == t {
+		s.endProcess(t, 0)
+		return
+	}
+	s.remove(t)
+}
+
+// makeRoom evicts threads when only those kept for events' own are left: one without children that no event referred to
+// for the longest, as a clock tells it. The slots come back at the next flush.
+func (s *State) makeRoom() {
+	if s.tight {
+		// Not where the string was missed: the file that it was for could be among those given up.
+		s.tight = false
+		s.evictPage()
+	}
+	over := s.a.Threads.Used() - (s.a.Threads.Limit() - s.spare)
+	if over <= 0 {
+		return
+	}
+	high := s.a.Threads.High()
+	for steps := 0; over > 0 && steps < 1024; steps++ {
+		if s.hand++; s.hand >= high {
+			s.hand = 1
+		}
+		d := &s.side[s.hand]
+		if d.bits&live == 0 || d.child != 0 || d.gnext != s.hand && s.leader(s.hand) == s.hand {
+			continue
+		}
+		if d.bits&touched != 0 {
+			d.bits &^= touched
+			continue
+		}
+		s.remove(s.hand)
+		s.st.ThreadsEvicted++
+		over--
+	}
+}
+
+// guess makes an entry for a thread of which only the id is known, taken for the main thread of its process.
+func (s *State) guess(tid int64) uint32 {
+	t := s.newThread(tid)
+	if t == 0 {
+		return 0
+	}
+	s.st.UnknownThreads++
+	s.side[t].bits |= guessed
+	s.ids(t, tid, 0, tid, tid)
+	r := s.rec(t)
+	put32(r, wasmabi.ThreadFlags, wasmabi.ThreadMain)
+	str := s.a.Strings
+	keepStr(str, r, wasmabi.ThreadComm, s.na)
+	keepStr(str, r, wasmabi.ThreadExe, s.na)
+	for _, off := range [...]int{wasmabi.ThreadUserName, wasmabi.ThreadGroupName, wasmabi.ThreadLoginuserName, wasmabi.ThreadUserHome, wasmabi.ThreadUserShell} {
+		keepStr(str, r, off, s.na)
+	}
+	s.side[t].tab = s.newTable()
+	return t
+}
+
+// unknownOf makes an entry for the thread of r, which has none, from what can be found out about it. 0 for events that
+// aren't of a thread.
+func (s *State) unknownOf(r event.Record) uint32 {
+	tid := r.TID()
+	if tid <= 0 || tid > maxTID {
+		return 0
+	}
+	if o := r.Type().Info().Origin; o != event.OriginSyscall {
+		return 0
+	}
+	var th snapshot.Thread
+	if s.cfg.LookupThread != nil && s.mayLook(r.TS()) && s.cfg.LookupThread(tid, &th) && th.TID == tid {
+		s.st.UnknownThreads++
+		s.st.ThreadsFound++
+		t := s.addThread(&th)
+		if t != 0 {
+			s.settle(t, true)
+		}
+		return t
+	}
+	return s.guess(tid)
+}
+
+// maxTID is more than any kernel's PID_MAX_LIMIT (4 Mi).
+const maxTID = 1 << 31
+
+// mayLook reports whether another lookup is allowed at ts.
+func (s *State) mayLook(ts uint64) bool {
+	if ts-s.lookupTS >= 1e9 {
+		s.lookupTS, s.lookups = ts, 0
+	}
+	s.lookups++
+	return s.lookups <= s.cfg.Lookups
+}

@@ -1,0 +1,232 @@
+package state
+
+import (
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+func TestAppendPath(t *testing.T) {
+	for _, c := range []struct{ dir, name, want string }{
+		{"/", "a", "/a"},
+		{"/home/ann/", "a", "/home/ann/a"},
+		{"/home/ann", "a/", "/home/ann/a"},
+		{"/home/ann/", "../bob//x", "/home/bob/x"},
+		{"/home/ann/", "../../../../x", "/x"},
+		{"/home/ann/", ".", "/home/ann"},
+		{"/home/ann/", "", "/home/ann"},
+		{"/home/ann/", "/etc/./passwd", "/etc/passwd"},
+		{"/x", "/", "/"},
+		{"/x", "//", "/"},
+		{"/x", "/..", "/"},
+		{"/x", "...", "/x/..."},
+		{"/x", ".hidden/..y", "/x/.hidden/..y"},
+		{"", "a/../b", "b"},
+		{"", "../b", "b"},
+		{"", "", ""},
+	} {
+		if got := string(appendPath(nil, []byte(c.dir), []byte(c.name))); got != c.want {
+			t.Errorf("appendPath(%q, %q) = %q, want %q", c.dir, c.name, got, c.want)
+		}
+	}
+}
+
+// FuzzPath compares with package path, and clean with what cleaning does.
+func FuzzPath(f *testing.F) {
+	f.Add("/a/b", "../c")
+	f.Add("/", "//x/./..")
+	f.Fuzz(func(t *testing.T, dir, name string) {
+		dir = "/" + dir
+		want := path.Join(dir, name)
+		if strings.HasPrefix(name, "/") {
+			want = path.Clean(name)
+		}
+		if got := string(appendPath(nil, []byte(dir), []byte(name))); got != want {
+			t.Errorf("appendPath(%q, %q) = %q, want %q", dir, name, got, want)
+		}
+		if got := clean([]byte(name)); got != (strings.HasPrefix(name, "/") && path.Clean(name) == name) {
+			t.Errorf("clean(%q) = %v", name, got)
+		}
+	})
+}
+
+func TestContainerID(t *testing.T) {
+	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for _, c := range []struct {
+		cgroups string
+		id      string
+		kind    uint32
+	}{
+		{"", "", 0},
+		{"cpu=/ memory=/user.slice/user-1000.slice", "", 0},
+		{"cpu=/docker/" + id, id, KindDocker},
+		{"cpu=/ memory=/docker/" + id, id, KindDocker},
+		{"cpu=/system.slice/docker-" + id + ".scope", id, KindDocker},
+		{"cpu=/docker/" + strings.Repeat("f", 64) + "/docker/" + id + "/init", id, KindDocker},
+		{"cpu=/docker/" + id + "/system.slice/ssh.service", id, KindDocker},
+		{"cpu=/kubepods/burstable/pod11-22/" + id, id, KindCRI},
+		{"cpu=/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod11.slice/cri-containerd-" + id + ".scope", id, KindContainerd},
+		{"cpu=/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:" + id, id, KindContainerd},
+		{"cpu=/system.slice/nerdctl-" + id + ".scope", id, KindContainerd},
+		{"cpu=/kubepods.slice/kubepods-pod1.slice/crio-" + id + ".scope", id, KindCRIO},
+		{"cpu=/kubepods.slice/kubepods-pod1.slice/crio-conmon-" + id + ".scope", "", 0},
+		{"cpu=/machine.slice/libpod-" + id + ".scope", id, KindPodman},
+		{"cpu=/machine.slice/libpod-" + id + ".scope/container", id, KindPodman},
+		{"cpu=/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope", id, KindPodman},
+		{"cpu=/machine.slice/libpod-conmon-" + id + ".scope", "", 0},
+		{"cpu=/libpod_parent/" + id, id, KindPodman},
+		{"cpu=/lxc/web1", "web1", KindLXC},
+		{"cpu=/lxc/web1/system.slice/ssh.service", "web1", KindLXC},
+		{"cpu=/lxc.payload/web1", "web1", KindLXC},
+		{"cpu=/lxc.payload.web1/init.scope", "web1", KindLXC},
+		{"cpu=/lxc.monitor.web1", "", 0},
+		{"cpu=/lxc.monitor/web1", "", 0},
+		{`cpu=/machine.slice/machine-lxc\x2d12\x2dweb.scope`, "web", KindLibvirt},
+		{`cpu=/machine.slice/machine-qemu\x2d12\x2dweb.scope`, "", 0},
+		{"cpu=/machine/web.libvirt-lxc", "web", KindLibvirt},
+		{"cpu=/machine.slice/machine-debian.scope/payload", "debian", KindNspawn},
+		{"cpu=/machine.slice/systemd-nspawn@debian.service/payload", "debian", KindNspawn},
+		{"cpu=/actions/" + id, id, KindOther},
+		{"cpu=/x/foo-" + id + ".scope", id, KindOther},
+		{"cpu=/x/foo" + id, "", 0},
+		{"cpu=/docker/" + id[1:], "", 0},
+		{"cpu=/docker/" + strings.ToUpper(id), "", 0},
+		{"cpu /docker/" + id, "", 0},
+		{"cpu=", "", 0},
+		{"cpu=///", "", 0},
+	} {
+		got, kind, ok := ContainerID([]byte(c.cgroups))
+		if string(got) != c.id && ok || kind != c.kind && ok || ok != (c.kind != 0) {
+			t.Errorf("ContainerID(%q) = %q, %d, %v, want %q, %d", c.cgroups, got, kind, ok, c.id, c.kind)
+		}
+	}
+}
+
+func FuzzContainerID(f *testing.F) {
+	f.Add([]byte("cpu=/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"))
+	f.Add([]byte(`a=/machine.slice/machine-lxc\x2d\x2d.scope b=/lxc.payload.`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if id, kind, ok := ContainerID(b); ok != (len(id) > 0 && kind > 0 && kind <= KindOther) {
+			t.Errorf("%q: %q %d %v", b, id, kind, ok)
+		}
+	})
+}
+
+// TestIndex compares with a map under random work in a nearly full index of colliding keys.
+func TestIndex(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	const limit = 100
+	x, m := newIndex(limit), map[uint64]uint32{}
+	for range 200000 {
+		k := rnd.Uint64N(150)
+		switch {
+		case rnd.IntN(2) == 0:
+			x.del(k)
+			delete(m, k)
+		case len(m) < limit || m[k] != 0:
+			v := 1 + rnd.Uint32N(1000)
+			x.put(k, v)
+			m[k] = v
+		}
+		if q := rnd.Uint64N(150); x.get(q) != m[q] || x.n != len(m) {
+			t.Fatalf("key %d: %d, want %d; %d keys, want %d", q, x.get(q), m[q], x.n, len(m))
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	a, err := arena.New(arena.Config{Threads: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for _, c := range []Config{{}, {Arena: a}, {Flush: func() {}}, {Arena: a, Flush: func() {}}} {
+		if s, err := New(c); err == nil || s != nil {
+			t.Errorf("New(%+v) = %v, %v", c, s, err)
+		}
+	}
+}
+
+// TestLookups checks that what is asked for elsewhere is used, and is bounded for a second of events.
+func TestLookups(t *testing.T) {
+	asked := 0
+	m := newMachine(t, arena.Config{}, Config{
+		Lookups: 10,
+		LookupThread: func(tid int64, th *snapshot.Thread) bool {
+			asked++
+			*th = snapshot.Thread{TID: tid, PID: tid, PTID: 1, Comm: "found", Cwd: "/srv", LoginUID: noID}
+			return tid%2 == 0
+		},
+		LookupFile: func(pid int64, fd int32, f *snapshot.File) bool {
+			*f = snapshot.File{PID: pid, FD: fd, Name: fmt.Sprintf("/sent/%d/%d", pid, fd), Kind: 'f'}
+			return true
+		},
+	})
+	m.Settled()
+	e := m.do(t, openRecord(&m.b, 5e9, 100, 3, "x"))
+	if got := m.threadText(e.Thread()) + m.fileText(e.File()); got != `found(100)f "/srv/x" raw "x" dir 4` {
+		t.Error(got)
+	}
+	for tid := int64(101); tid < 200; tid++ {
+		m.do(t, openRecord(&m.b, 5e9, tid, 3, "/x"))
+	}
+	if asked != 10 {
+		t.Errorf("asked %d times in a second, want 10", asked)
+	}
+	m.do(t, socketRecord(&m.b, 7e9, 100, 4))
+	sock := clone(m.b.Start(7e9, 100, event.SocketSocketpairX).Int(0).Int(5).Int(6).Int(1).Int(2).Int(1).Int(1).Int(0).Done())
+	m.do(t, sock)
+	msg := []byte{24, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 11, 0, 0, 0}
+	if bits.UintSize == 32 {
+		msg = append([]byte{20, 0, 0, 0}, msg[8:]...)
+	}
+	m.do(t, clone(m.b.Start(7e9, 100, event.SocketRecvmsgX).Int(1).Int(1).Missing().Missing().Bytes(msg).Int(5).Done()))
+	for _, fd := range []int64{9, 11} {
+		if got := m.fileText(m.OpenFile(m.FindThread(100), fd)); got != fmt.Sprintf(`f "/sent/100/%d" dir 9`, fd) {
+			t.Error(got)
+		}
+	}
+	if err := check(m.State); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSnapshot adds what a source may say: sockets, files before their process, garbage.
+func TestSnapshot(t *testing.T) {
+	m := newMachine(t, arena.Config{Threads: 32, Files: 128}, Config{})
+	m.AddFile(&snapshot.File{PID: 9, FD: 3, Kind: '4', Family: 2, L4Proto: 6, Bits: wasmabi.FileClient | wasmabi.FileConnected, Client: [16]byte{192, 0, 2, 1}, Server: [16]byte{192, 0, 2, 2}, CPort: 4, SPort: 80})
+	m.AddFile(&snapshot.File{PID: 9, FD: 4, Kind: '6', Family: 10, L4Proto: 6, Bits: wasmabi.FileServer, SPort: 80})
+	m.AddFile(&snapshot.File{PID: 9, FD: -1})
+	m.AddFile(&snapshot.File{PID: -9, FD: 1})
+	m.AddThread(&snapshot.Thread{TID: 9, PID: 9, PTID: 8, Comm: "x", Env: []string{"A=1"}})
+	m.AddThread(&snapshot.Thread{TID: 8, PID: 8, PTID: 9, Comm: "loop"})
+	m.AddThread(&snapshot.Thread{TID: 12, PID: 11, Comm: "leaderless"})
+	m.AddThread(&snapshot.Thread{TID: 0})
+	m.AddThread(&snapshot.Thread{TID: 1 << 40})
+	m.AddThread(&snapshot.Thread{TID: 9, PID: 9, PTID: 8, Comm: "again", Env: []string{"A=1"}})
+	m.Settled()
+	if err := check(m.State); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	m.EachFile(m.FindThread(9), func(fd int32, f uint32) bool {
+		got = append(got, fmt.Sprintf("%d %s", fd, m.fileText(f)))
+		return true
+	})
+	if s := strings.Join(got, "\n"); s != "3 4 \"192.0.2.1:4->192.0.2.2:80\" client connected proto 6\n4 6 \":::80\" server proto 6" {
+		t.Error(s)
+	}
+	if n := m.str(get32(m.rec(m.FindThread(9)), wasmabi.ThreadComm)); n != "again" {
+		t.Error(n)
+	}
+}
