@@ -126,9 +126,10 @@ int iter_task(struct bpf_iter__task *ctx) {
 	t->uid = BPF_CORE_READ(cred, euid.val);
 	t->gid = BPF_CORE_READ(cred, egid.val);
 	t->fsuid = BPF_CORE_READ(cred, fsuid.val);
-	t->cap_permitted = BPF_CORE_READ(cred, cap_permitted.val);
-	t->cap_effective = BPF_CORE_READ(cred, cap_effective.val);
-	t->cap_inheritable = BPF_CORE_READ(cred, cap_inheritable.val);
+	/* By address: what kernel_cap_t holds is called val from 6.3 on only. */
+	bpf_probe_read_kernel(&t->cap_permitted, 8, __builtin_preserve_access_index(&cred->cap_permitted));
+	bpf_probe_read_kernel(&t->cap_effective, 8, __builtin_preserve_access_index(&cred->cap_effective));
+	bpf_probe_read_kernel(&t->cap_inheritable, 8, __builtin_preserve_access_index(&cred->cap_inheritable));
 	t->loginuid = bpf_core_field_exists(ti->loginuid) ? BPF_CORE_READ(ti, loginuid.val) : (__u32)-1;
 	t->fd_limit = BPF_CORE_READ(sig, rlim[RLIMIT_NOFILE].rlim_cur);
 	struct tty_struct *tty = BPF_CORE_READ(sig, tty);

@@ -81,10 +81,13 @@ func (l *load) spawn() {
 	l.n.execve++
 	l.n.procexit++
 	for {
-		_, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, pid, 0, 0, 0, 0, 0)
+		_, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, pid, uintptr(unsafe.Pointer(&l.status)), 0, 0, 0, 0)
 		if errno != unix.EINTR {
-			return
+			break
 		}
+	}
+	if l.status != 0 { // the program could not be executed
+		l.n.failed++
 	}
 }
 

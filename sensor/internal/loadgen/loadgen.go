@@ -194,6 +194,7 @@ type load struct {
 	dir      string
 	helper   []byte // path of a program that ends at once
 	argv     []*byte
+	status   uint32 // of the last process waited for
 
 	units               int // made of the mix
 	execDue, connectDue int // thousandths of a unit

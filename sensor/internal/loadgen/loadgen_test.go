@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,9 +9,20 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
+// needExec skips where this machine's kernel can't run programs of the test's architecture: within a user-mode emulator.
+func needExec(t *testing.T) {
+	t.Helper()
+	if err := exec.Command(os.Args[0], "-test.run=^$").Run(); errors.Is(err, unix.ENOEXEC) {
+		t.Skip("the kernel can't execute the test's own binary")
+	}
+}
+
 func TestExitProgramRuns(t *testing.T) {
+	needExec(t)
 	name := filepath.Join(t.TempDir(), "p")
 	if err := os.WriteFile(name, exitProgram(), 0o700); err != nil {
 		t.Fatal(err)
@@ -21,6 +33,7 @@ func TestExitProgramRuns(t *testing.T) {
 }
 
 func TestModes(t *testing.T) {
+	needExec(t)
 	for mode, want := range map[string][]string{
 		ModeOpenClose: {"openat", "close"},
 		ModeSpawn:     {"clone", "execve", "procexit"},
@@ -57,6 +70,7 @@ func TestModes(t *testing.T) {
 }
 
 func TestMixShape(t *testing.T) {
+	needExec(t)
 	l := &load{cfg: &Config{Connect: 100, Exec: 20, PlantEvery: 500}, plant: []byte("/dev/null\x00"), path: []byte("/dev/null\x00"), listener: -1}
 	if err := l.listen(); err != nil {
 		t.Fatal(err)
@@ -79,6 +93,7 @@ func TestMixShape(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
+	needExec(t)
 	r, err := Run(Config{Mode: ModeMix, Duration: 500 * time.Millisecond, CPU: -1, Rate: 4000, Plant: "/etc/hostname", PlantEvery: 100}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -3,10 +3,12 @@ package pipeline
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/format"
 	"github.com/shikra-sensor/shikra/sensor/internal/host"
 	"github.com/shikra-sensor/shikra/sensor/internal/output"
@@ -30,6 +32,33 @@ func readRules(table []wasmabi.Rule) ([]rule, error) {
 		out[i] = rule{Rule: r, format: f}
 	}
 	return out, nil
+}
+
+// peeks reports whether the output shows the names of fds and processes that the event mentions besides its own.
+func (r *rule) peeks() bool {
+	for _, ref := range r.format.Refs() {
+		if strings.HasPrefix(ref.Text, "evt.arg") || strings.HasPrefix(ref.Text, "fs.path.") {
+			return true
+		}
+	}
+	return false
+}
+
+// looksAround reports whether e mentions an fd or a process besides its own. Such a name is looked up when the output is
+// made, so the event must be judged before the next changes the state; conditions read columns, made when it was queued.
+func (p *Pipeline) looksAround(e event.Event) bool {
+	in := e.Type().Info()
+	for i := range in.Params {
+		switch in.Params[i].Type {
+		case event.ParamFd, event.ParamFd32:
+			if fd, ok := e.Int(i); ok && fd >= 0 && fd != int64(e.FD()) {
+				return true
+			}
+		case event.ParamPid, event.ParamPid32, event.ParamFdlist:
+			return true
+		}
+	}
+	return false
 }
 
 // onAlert makes the alert of one verdict while everything the event refers to is as it was.

@@ -49,6 +49,7 @@ type Pipeline struct {
 	columns columns
 	wanted  [event.NumTypes]bool // types that some module judges
 	read    field.Ctx
+	peeks   bool // an output shows more of the state than what an event refers to
 
 	num       uint64 // number of the last event
 	seq       uint64 // number of the last alert
@@ -90,6 +91,7 @@ func New(ctx context.Context, cfg Config) (*Pipeline, error) {
 		a.Close()
 		return nil, err
 	}
+	p.read.State, p.read.Hostname = p.state, cfg.Hostname
 	p.host, err = host.New(ctx, host.Config{Arena: a, Engine: cfg.Engine, Log: cfg.Log, OnAlert: p.onAlert})
 	if err != nil {
 		a.Close()
@@ -122,6 +124,9 @@ func (p *Pipeline) Load(wasm []byte) error {
 		m.Close()
 		return fmt.Errorf("module %s: %w", man.Name, err)
 	}
+	for i := range rules {
+		p.peeks = p.peeks || rules[i].peeks()
+	}
 	p.modules = append(p.modules, &module{Module: m, rules: rules})
 	p.publish()
 	return nil
@@ -146,7 +151,9 @@ func (p *Pipeline) Record(r event.Record) {
 		}
 		return
 	}
-	p.num++
+	if p.num++; p.num == 1 {
+		p.read.Start = r.TS()
+	}
 	t := r.Type()
 	p.st.Events[t]++
 	if p.wanted[t] && (p.arena.Batch.Full() || p.arena.Batch.Room() < minRoom) {
@@ -169,6 +176,9 @@ func (p *Pipeline) Record(r event.Record) {
 	}
 	e.SetBits(m.Bits | refs.Bits)
 	p.columns.extract(&p.read, e, p.arena.Batch)
+	if p.peeks && p.looksAround(e) {
+		p.flush()
+	}
 }
 
 // Flush judges what is queued and brings Stats up to date: for the end of a source.

@@ -93,23 +93,56 @@ func addProcess(m *machine, pid, ptid int64, comm string) {
 	m.AddThread(&snapshot.Thread{TID: pid, PID: pid, PTID: ptid, Comm: comm, Exe: comm, ExePath: "/bin/" + comm, Cwd: "/", Root: "/", LoginUID: noID, Args: []string{"-x"}})
 }
 
-func BenchmarkOpenClose(b *testing.B) {
-	m := newMachine(b, arena.Config{}, Config{})
+// mix is what a busy node does, by event: mostly opens, closes and reads, a connect and an exec among them.
+func mix(m *machine) (recs []event.Record) {
+	b := &m.b
+	for i := range 64 {
+		tid := int64(5 + i%5)
+		name := fmt.Sprintf("/usr/lib/x86_64-linux-gnu/lib%d.so.6", i)
+		recs = append(recs, openRecord(b, 1e9, tid, 5, name),
+			clone(b.Start(1e9, tid, event.SyscallReadX).Int(10).Bytes([]byte("0123456789")).Int(5).Int(10).Done()),
+			closeRecord(b, 1e9, tid, 5))
+		if i%4 == 0 {
+			recs = append(recs, socketRecord(b, 1e9, tid, 6), connectRecord(b, 1e9, tid, 6, byte(i)), closeRecord(b, 1e9, tid, 6))
+		}
+		if i%16 == 0 {
+			kid := int64(1000 + i)
+			recs = append(recs,
+				clone(b.Start(1e9, kid, event.SyscallCloneV20X).Int(0).String("sh").Bytes([]byte("-c\x00true\x00")).Int(kid).Int(kid).Int(tid).String("").
+					Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String("sh").Bytes([]byte("cpu=/\x00memory=/user.slice\x00")).Int(0).Int(0).Int(0).Int(kid).Int(kid).Int(0).Done()),
+				clone(b.Start(1e9, kid, event.SyscallExecveV19X).Int(0).String("/bin/true").Bytes(nil).Int(kid).Int(kid).Int(tid).String("").
+					Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String("true").Bytes([]byte("cpu=/\x00memory=/user.slice\x00")).Bytes([]byte("HOME=/root\x00PATH=/bin\x00")).
+					Int(0).Int(kid).Int(-1).Int(0).Int(0).Int(0).Int(0).Int(9).Int(1).Int(1).Int(0).String("/usr/bin/true").Int(kid).Int(0).String("/bin/true").Done()),
+				clone(b.Start(1e9, kid, event.ProcexitV1E).Int(0).Int(0).Int(0).Int(0).Int(0).Done()))
+		}
+	}
+	return recs
+}
+
+func benchMachine(t testing.TB) *machine {
+	m := newMachine(t, arena.Config{}, Config{})
 	for i := int64(1); i < 10; i++ {
 		addProcess(m, i, i-1, fmt.Sprint("p", i))
 	}
 	m.Settled()
-	var recs []event.Record
+	return m
+}
+
+func openClose(m *machine) (recs []event.Record) {
 	for i := range 64 {
 		recs = append(recs, openRecord(&m.b, 1e9, 9, 5, fmt.Sprintf("/usr/lib/x86_64-linux-gnu/lib%d.so.6", i)), closeRecord(&m.b, 1e9, 9, 5))
 	}
+	return recs
+}
+
+func benchmark(b *testing.B, recs []event.Record, m *machine) {
 	metas := make([]decode.Meta, len(recs))
 	for i, r := range recs {
 		metas[i], _ = decode.Decode(r)
 	}
 	b.Run("decode", func(b *testing.B) {
 		for i := range b.N {
-			if _, err := decode.Decode(recs[i&127]); err != nil {
+			if _, err := decode.Decode(recs[i%len(recs)]); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -120,7 +153,40 @@ func BenchmarkOpenClose(b *testing.B) {
 			if i&255 == 255 {
 				m.a.Flushed()
 			}
-			m.Apply(recs[i&127], metas[i&127])
+			m.Apply(recs[i%len(recs)], metas[i%len(recs)])
 		}
 	})
+}
+
+// One op is one event.
+func BenchmarkOpenClose(b *testing.B) { m := benchMachine(b); benchmark(b, openClose(m), m) }
+func BenchmarkMix(b *testing.B)       { m := benchMachine(b); benchmark(b, mix(m), m) }
+
+// TestAllocs holds the hot path to no allocation: a round of events, decoded and applied, after a round that fills caches.
+func TestAllocs(t *testing.T) {
+	for name, events := range map[string]func(*machine) []event.Record{"open and close": openClose, "mix": mix} {
+		m := benchMachine(t)
+		recs := events(m)
+		round := func() {
+			for i, r := range recs {
+				meta, err := decode.Decode(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.Apply(r, meta)
+				if i&63 == 63 {
+					m.a.Flushed()
+				}
+			}
+			m.a.Flushed()
+		}
+		round()
+		round()
+		if n := testing.AllocsPerRun(20, round); n != 0 {
+			t.Errorf("%s: %v allocations in %d events", name, n, len(recs))
+		}
+		if err := check(m.State); err != nil {
+			t.Error(err)
+		}
+	}
 }

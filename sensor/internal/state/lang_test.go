@@ -70,7 +70,6 @@ func words(s string) (out []string) {
 	return out
 }
 
-
 func args(w []string) map[string]string {
 	kv := map[string]string{}
 	for _, x := range w {

@@ -157,13 +157,13 @@ func (s *State) cloning(c *call) {
 	if flags&cloneThread != 0 {
 		pid, ptid = ptid, geti64(rec, wasmabi.ThreadPtid)
 	}
-	k := call{r: r, t: s.tids.get(uint64(child))}
+	k := call{r: r}
 	s.makeChild(&k, child, pid, ptid, child, pid, flags, t, 0)
 }
 
-// makeChild makes or fills in the thread in c.t: what the event says over what it takes from src.
+// makeChild makes or fills in thread tid and leaves it in c.t: what the event says over what it takes from src.
 func (s *State) makeChild(c *call, tid, pid, ptid, vtid, vpid int64, flags, src uint32, bits uint8) {
-	t := c.t
+	t := s.tids.get(uint64(tid)) // not c.t: making the source may have made it
 	if t == 0 {
 		if t = s.newThread(tid); t == 0 {
 			return

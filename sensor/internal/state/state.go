@@ -62,7 +62,8 @@ type State struct {
 	side     []side // by slot
 	lastTID  int64  // the thread of the last event, found without the index
 	lastSlot uint32
-	hand     uint32 // where the search for a thread to evict goes on
+	oldest   uint32 // ends of the order in which threads are evicted
+	newest   uint32
 	recent   [64]exited
 	recentN  int
 	spare    int // slots kept free for threads that events tell of
@@ -240,6 +241,7 @@ func (s *State) Apply(r event.Record, m decode.Meta) Refs {
 		s.onThread(&c)
 	}
 	if c.t != 0 {
+		s.side[c.t].bits |= touched // always: whom to evict must not depend on when flushes were
 		s.mark(c.t)
 	}
 	if c.file != 0 {
@@ -359,7 +361,6 @@ func (s *State) mark(t uint32) {
 	if s.a.Threads.Marked(t) {
 		return
 	}
-	s.side[t].bits |= touched
 	for t != 0 && !s.a.Threads.Mark(t) {
 		r := s.a.Threads.Record(t)
 		if k := get32(r, wasmabi.ThreadContainer); k != 0 {

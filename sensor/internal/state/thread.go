@@ -13,6 +13,7 @@ type side struct {
 	child        uint32 // of a main thread: the first child process, itself a main thread
 	next, prev   uint32 // siblings: the other children of its parent
 	gnext, gprev uint32 // ring of the threads of its process; the main thread is always in it
+	older, newer uint32 // neighbours in the order in which eviction looks at threads
 	living       uint32 // of a main thread: threads of its process that haven't exited
 	bits         uint8
 }
@@ -55,13 +56,13 @@ func (s *State) leader(t uint32) uint32 { return get32(s.rec(t), wasmabi.ThreadL
 func (s *State) intern(tab *arena.Strings, b []byte) uint32 {
 	ref := tab.Intern(b)
 	if ref == 0 {
-		s.tight = s.tight || tab == s.a.Strings
 		if tab.Unowned() > 0 {
 			s.flush(&s.st.RoomFlushes)
 			ref = tab.Intern(b)
 		}
 		if ref == 0 {
 			s.st.NamesLost++
+			s.tight = s.tight || tab == s.a.Strings
 		}
 	}
 	return ref
@@ -97,6 +98,7 @@ func (s *State) newThread(tid int64) uint32 {
 		return 0
 	}
 	s.side[t] = side{bits: live, gnext: t, gprev: t, living: 1}
+	s.append(t)
 	s.tids.put(uint64(tid), t)
 	r := s.rec(t)
 	puti64(r, wasmabi.ThreadTid, tid)
@@ -157,19 +159,40 @@ func (s *State) link(t uint32, grow bool) {
 		s.setParent(t, p)
 		return
 	}
-	put32(r, wasmabi.ThreadLeader, l)
-	put32(r, wasmabi.ThreadFlags, flags)
-	a := s.side[l].gnext
-	s.side[t].gnext, s.side[t].gprev = a, l
-	s.side[l].gnext, s.side[a].gprev = t, t
-	s.side[l].living++
-	put32(r, wasmabi.ThreadParent, get32(s.rec(l), wasmabi.ThreadParent))
-	puti64(r, wasmabi.ThreadPtid, geti64(s.rec(l), wasmabi.ThreadPtid))
+	s.join(t, l)
+}
+
+// join makes t a thread of main thread l's process. If t was taken for a main thread, what was its is l's.
+func (s *State) join(t, l uint32) {
+	s.orphan(t)
+	if s.side[t].child != 0 {
+		s.reparent(t, l)
+	}
+	lr, n := s.rec(l), s.side[t].living
+	if s.side[t].bits&gone != 0 {
+		n++ // it isn't, after all
+	}
+	for m := t; ; {
+		r := s.rec(m)
+		put32(r, wasmabi.ThreadFlags, get32(r, wasmabi.ThreadFlags)&^wasmabi.ThreadMain)
+		put32(r, wasmabi.ThreadLeader, l)
+		put32(r, wasmabi.ThreadParent, get32(lr, wasmabi.ThreadParent))
+		puti64(r, wasmabi.ThreadPtid, geti64(lr, wasmabi.ThreadPtid))
+		if m = s.side[m].gnext; m == t {
+			break
+		}
+	}
+	last, a := s.side[t].gprev, s.side[l].gnext
+	s.side[l].gnext, s.side[t].gprev = t, l
+	s.side[last].gnext, s.side[a].gprev = a, last
+	s.side[l].living += n
+	s.side[t].living = 1
+	s.side[t].bits &^= gone | reaper
 }
 
 // setParent makes p the parent of main thread t and of the other threads of its process, none of which is marked.
 func (s *State) setParent(t, p uint32) {
-	if s.side[t].child != 0 && s.descends(p, t) {
+	if p == t || s.side[t].child != 0 && s.descends(p, t) {
 		p = 0 // ids that were reused, or hostile: no loops
 	}
 	s.orphan(t)
@@ -252,6 +275,7 @@ func (s *State) remove(t uint32) {
 	for _, off := range privateStrings {
 		s.a.Private.Release(get32(r, off))
 	}
+	s.unlist(t)
 	*d = side{}
 	s.a.Threads.Free(t)
 	if s.lastSlot == t {
@@ -302,8 +326,8 @@ func (s *State) findReaper(t uint32, tid int64) uint32 {
 			return p
 		}
 	}
-	if p := s.tids.get(1); p != 0 && p != t {
-		return p
+	if p := s.tids.get(1); p != 0 && s.leader(p) != t {
+		return s.leader(p)
 	}
 	return 0
 }
@@ -324,8 +348,9 @@ func (s *State) forget(t uint32) {
 	s.remove(t)
 }
 
-// makeRoom evicts threads when only those kept for events' own are left: one without children that no event referred to
-// for the longest, as a clock tells it. The slots come back at the next flush.
+// makeRoom evicts threads when only those kept for events' own are left: those without children that no event referred
+// to since the last look at them, the oldest first. It goes by the order of events alone, never by slots, which depend on
+// when flushes were. The slots come back at the next flush.
 func (s *State) makeRoom() {
 	if s.tight {
 		// Not where the string was missed: the file that it was for could be among those given up.
@@ -333,25 +358,44 @@ func (s *State) makeRoom() {
 		s.evictPage()
 	}
 	over := s.a.Threads.Used() - (s.a.Threads.Limit() - s.spare)
-	if over <= 0 {
-		return
+	for steps := 0; over > 0 && steps < 128 && s.oldest != 0; steps++ {
+		t := s.oldest
+		d := &s.side[t]
+		if d.bits&touched == 0 && d.child == 0 && (d.gnext == t || s.leader(t) != t) {
+			s.remove(t)
+			s.st.ThreadsEvicted++
+			over--
+			continue
+		}
+		d.bits &^= touched
+		s.unlist(t)
+		s.append(t)
 	}
-	high := s.a.Threads.High()
-	for steps := 0; over > 0 && steps < 1024; steps++ {
-		if s.hand++; s.hand >= high {
-			s.hand = 1
-		}
-		d := &s.side[s.hand]
-		if d.bits&live == 0 || d.child != 0 || d.gnext != s.hand && s.leader(s.hand) == s.hand {
-			continue
-		}
-		if d.bits&touched != 0 {
-			d.bits &^= touched
-			continue
-		}
-		s.remove(s.hand)
-		s.st.ThreadsEvicted++
-		over--
+}
+
+// append puts t at the end of the order of eviction.
+func (s *State) append(t uint32) {
+	d := &s.side[t]
+	d.older, d.newer = s.newest, 0
+	if s.newest != 0 {
+		s.side[s.newest].newer = t
+	} else {
+		s.oldest = t
+	}
+	s.newest = t
+}
+
+func (s *State) unlist(t uint32) {
+	d := &s.side[t]
+	if d.older != 0 {
+		s.side[d.older].newer = d.newer
+	} else {
+		s.oldest = d.newer
+	}
+	if d.newer != 0 {
+		s.side[d.newer].older = d.older
+	} else {
+		s.newest = d.older
 	}
 }
 

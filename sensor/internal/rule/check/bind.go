@@ -28,14 +28,14 @@ func (b *binder) bind(x ast.Expr) Cond {
 		return c
 	}
 	errs := len(b.errs)
-	c := b.bind1(x)
+	c := b.bindNew(x)
 	if len(b.errs) == errs {
 		b.c.bound[x] = c
 	}
 	return c
 }
 
-func (b *binder) bind1(x ast.Expr) Cond {
+func (b *binder) bindNew(x ast.Expr) Cond {
 	switch x := x.(type) {
 	case *ast.And:
 		return b.list(x.X, false)

@@ -28,7 +28,7 @@ type Options struct {
 	WindowSize  uint32 // bytes of the window, a multiple of wasmabi.WindowAlign; default DefaultWindow
 }
 
-// DefaultWindow is the default size of the window in bytes: the arena with its defaults takes 46 MiB of it.
+// DefaultWindow is the default size of the window in bytes: the arena with its defaults takes 45 MiB of it.
 const DefaultWindow = 64 << 20
 
 // maxWindow keeps every address below 2 GiB, so that the signed and the unsigned reading of an address agree.

@@ -1,8 +1,6 @@
 package compile
 
 import (
-	"sort"
-
 	"github.com/shikra-sensor/shikra/sensor/internal/field"
 	"github.com/shikra-sensor/shikra/sensor/internal/wasm"
 	"github.com/shikra-sensor/shikra/wasmabi"
@@ -240,7 +238,7 @@ func bestGuard(items []item) *node {
 	var best *node
 	score := 0.0
 	for _, p := range order {
-		s := float64(count[p]-1) / float64(p.cost+4)
+		s := float64(count[p]-1) * (1.1 - p.likely) / float64(p.cost+4)
 		if best == nil || s > score || s == score && p.id < best.id {
 			best, score = p, s
 		}
@@ -295,7 +293,7 @@ func (e *emitter) steps(steps []step, best wasm.Local) {
 			e.steps(s.body, best)
 		} else {
 			parts := append([]*node(nil), s.parts...)
-			sort.SliceStable(parts, func(i, j int) bool { return parts[i].cost < parts[j].cost })
+			order(allOf, parts)
 			for _, p := range parts {
 				e.branch(p, out, false)
 			}

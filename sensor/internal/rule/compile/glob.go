@@ -227,6 +227,20 @@ func simpleGlob(toks []globTok) (lit []byte, op check.Op, ok bool) {
 	return lit, check.In, true
 }
 
+// globEnds returns the plain bytes at the start and at the end of a pattern that isn't plain as a whole.
+func globEnds(toks []globTok) (head, tail []byte) {
+	for _, t := range toks {
+		if t.op != globByte {
+			break
+		}
+		head = append(head, t.c)
+	}
+	for i := len(toks) - 1; i >= 0 && toks[i].op == globByte; i-- {
+		tail = append([]byte{toks[i].c}, tail...)
+	}
+	return head, tail
+}
+
 // globProgram is the pattern's form in the data of the module.
 func globProgram(toks []globTok) []byte {
 	if toks == nil { // a set without members matches nothing

@@ -33,6 +33,8 @@ type node struct {
 	test *test
 	cost int // rough nanoseconds
 	size int // rough bytes of code
+
+	likely float64 // rough chance that it holds
 }
 
 // test is a leaf: whether the field stands in the relation op to any of the constants.
@@ -133,7 +135,7 @@ func (g *graph) not(x *node) *node {
 		return x.x[0]
 	}
 	return g.intern(binary.AppendUvarint([]byte{byte(negation)}, uint64(x.id)),
-		node{kind: negation, x: []*node{x}, cost: x.cost, size: x.size})
+		node{kind: negation, x: []*node{x}, cost: x.cost, size: x.size, likely: 1 - x.likely})
 }
 
 func (g *graph) all(x []*node) *node { return g.combine(allOf, x) }
@@ -175,13 +177,25 @@ func (g *graph) combine(k kind, x []*node) *node {
 	case 1:
 		return flat[0]
 	}
-	sort.SliceStable(flat, func(i, j int) bool {
-		if flat[i].cost != flat[j].cost {
-			return flat[i].cost < flat[j].cost
-		}
-		return flat[i].id < flat[j].id
-	})
+	order(k, flat)
 	return g.group(k, flat)
+}
+
+// order puts first what is cheap and likely to decide: for a conjunction what mostly fails.
+func order(k kind, x []*node) {
+	rank := func(n *node) float64 {
+		decides := n.likely
+		if k == allOf {
+			decides = 1 - n.likely
+		}
+		return float64(n.cost) / max(decides, 0.02)
+	}
+	sort.SliceStable(x, func(i, j int) bool {
+		if a, b := rank(x[i]), rank(x[j]); a != b {
+			return a < b
+		}
+		return x[i].id < x[j].id
+	})
 }
 
 // group makes one node of at least two parts; parts whose code together is too big for one function get nodes between.
@@ -216,17 +230,23 @@ func (g *graph) group(k kind, x []*node) *node {
 
 func (g *graph) group1(k kind, x []*node) *node {
 	key := []byte{byte(k)}
-	cost, size := 0, 0
-	for i, n := range x {
+	cost, size := 0.0, 0
+	undecided := 1.0 // the chance that the parts before haven't decided
+	for _, n := range x {
 		key = binary.AppendUvarint(key, uint64(n.id))
-		if i == 0 {
-			cost += n.cost
-		} else {
-			cost += n.cost / 2 // often the parts before it have decided
-		}
+		cost += undecided * float64(n.cost)
 		size += n.inline()
+		if k == allOf {
+			undecided *= n.likely
+		} else {
+			undecided *= 1 - n.likely
+		}
 	}
-	return g.intern(key, node{kind: k, x: append([]*node(nil), x...), cost: cost, size: size})
+	likely := undecided
+	if k == anyOf {
+		likely = 1 - undecided
+	}
+	return g.intern(key, node{kind: k, x: append([]*node(nil), x...), cost: int(cost + 0.5), size: size, likely: likely})
 }
 
 // maxInline is the most bytes of code that a condition puts into the function it stands in; a larger one becomes a
@@ -460,7 +480,16 @@ func (g *graph) glob(src *source, pattern []byte) *node {
 	toks := parseGlob(pattern)
 	lit, op, ok := simpleGlob(toks)
 	if !ok {
-		return g.leaf(src, check.Glob, []check.Const{{Bytes: pattern}})
+		// What is plain at the ends of the pattern is compared first: mostly it settles the matter.
+		parts := []*node{g.leaf(src, check.Glob, []check.Const{{Bytes: pattern}})}
+		head, tail := globEnds(toks)
+		if len(head) > 0 {
+			parts = append(parts, g.leaf(src, check.StartsWith, []check.Const{{Bytes: head}}))
+		}
+		if len(tail) > 0 {
+			parts = append(parts, g.leaf(src, check.EndsWith, []check.Const{{Bytes: tail}}))
+		}
+		return g.all(parts)
 	}
 	if op == check.Exists {
 		return g.leaf(src, op, nil)
@@ -479,7 +508,7 @@ func (g *graph) leaf(src *source, op check.Op, vals []check.Const) *node {
 		key = append(key, v.Bytes...)
 	}
 	t := &test{src, op, vals}
-	return g.intern(key, node{kind: leaf, test: t, cost: t.cost(), size: t.size()})
+	return g.intern(key, node{kind: leaf, test: t, cost: t.cost(), size: t.size(), likely: t.likely()})
 }
 
 // sortConsts returns vals in order, each once.
@@ -520,7 +549,7 @@ func (t *test) cost() int {
 	case t.op == check.Contains:
 		c += 15 * len(t.vals)
 	case t.op == check.IContains, t.op == check.Glob, t.op == check.IGlob:
-		c += 40 * len(t.vals)
+		c += 30 * len(t.vals)
 	default:
 		c += 20 * len(t.vals)
 	}
@@ -530,13 +559,28 @@ func (t *test) cost() int {
 	return c
 }
 
+// likely guesses the chance that the test holds for an event of a type that it is about.
+func (t *test) likely() float64 {
+	switch {
+	case t.op == check.Exists:
+		return 0.8
+	case t.src.typ == field.Bool:
+		return 0.3
+	case t.src.text:
+		return 0.1
+	case t.op == check.In:
+		return 0.2
+	}
+	return 0.5
+}
+
 // size guesses the bytes of the test's code.
 func (t *test) size() int {
 	n := 30
 	if t.src.kind == anyAncestor {
 		return n
 	}
-	if len(t.vals) > tableMin {
+	if t.src.text && t.op == check.In && len(t.vals) >= sharedMin {
 		return n
 	}
 	for _, v := range t.vals {

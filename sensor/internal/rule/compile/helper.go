@@ -15,7 +15,7 @@ const (
 	helperEqual    helper = iota // (a, b, n) -> a[:n] = b[:n]
 	helperCompare                // (a, an, b, bn) -> <0, 0, >0 as a < b, a = b, a > b
 	helperFind                   // (p, n, first word of c, its mask, its rarest byte eight times, where that is, c, cn) -> p contains c
-	helperFindFold               // (p, n, c in small letters, cn) -> p contains c, whatever the case of ASCII letters
+	helperFindFold               // (p, n, rarest byte eight times, bit 5 eight times for a letter, where it is, c in small letters, cn) -> p contains c, whatever the case
 	helperGlob                   // (p, n, program) -> p matches
 	helperPath                   // (p, n, program) -> the path's first components match
 	helperMember                 // (p, n, table) -> p is in the table
@@ -41,7 +41,7 @@ func (m *module) helper(h helper) int {
 	case helperFind:
 		params, body = []wasm.ValType{i32, i32, i64, i64, i64, i32, i32, i32}, (*module).findBody
 	case helperFindFold:
-		params, body = []wasm.ValType{i32, i32, i32, i32}, (*module).findFoldBody
+		params, body = []wasm.ValType{i32, i32, i64, i64, i32, i32, i32}, (*module).findFoldBody
 	case helperGlob:
 		params, body = []wasm.ValType{i32, i32, i32}, (*module).globBody
 	case helperPath:
@@ -155,8 +155,31 @@ func (m *module) compareBody(f *wasm.Func) {
 	f.Op(wasm.I32Sub)
 }
 
-// findBody looks for the rarest of the first 8 bytes of c, 8 places at a time, and compares where it finds it. The
-// lowest byte that (x - 01…) & ^x & 80… marks is a true zero of x; those above it needn't be.
+// zeros marks in x, and pushes, which bytes of x are zero: (x - 01…) & ^x & 80…. The lowest mark is true; those above it
+// needn't be.
+func zeros(f *wasm.Func, x wasm.Local) {
+	f.Get(x)
+	f.I64Const(ones)
+	f.Op(wasm.I64Sub)
+	f.Get(x)
+	f.I64Const(-1)
+	f.Op(wasm.I64Xor, wasm.I64And)
+	f.I64Const(-0x7f7f7f7f7f7f7f80) // 80 in every byte
+	f.Op(wasm.I64And)
+	f.Tee(x)
+}
+
+// toFirst moves p to the lowest byte that is marked in x, and pushes it.
+func toFirst(f *wasm.Func, p, x wasm.Local) {
+	f.Get(p)
+	f.Get(x)
+	f.Op(wasm.I64Ctz, wasm.I32WrapI64)
+	f.I32Const(3)
+	f.Op(wasm.I32ShrU, wasm.I32Add)
+	f.Tee(p)
+}
+
+// findBody looks for the rarest of the first 8 bytes of c, 8 places at a time, and compares where it finds it.
 func (m *module) findBody(f *wasm.Func) {
 	p, n, w, mask := f.Param(0, "p"), f.Param(1, "n"), f.Param(2, "word"), f.Param(3, "mask")
 	rep, rare, c, cn := f.Param(4, "rare8"), f.Param(5, "rare_at"), f.Param(6, "c"), f.Param(7, "cn")
@@ -182,15 +205,8 @@ func (m *module) findBody(f *wasm.Func) {
 	f.Mem(wasm.I64Load, 0)
 	f.Get(rep)
 	f.Op(wasm.I64Xor)
-	f.Tee(x)
-	f.I64Const(ones)
-	f.Op(wasm.I64Sub)
-	f.Get(x)
-	f.I64Const(-1)
-	f.Op(wasm.I64Xor, wasm.I64And)
-	f.I64Const(-0x7f7f7f7f7f7f7f80) // 80 in every byte
-	f.Op(wasm.I64And)
-	f.Tee(x)
+	f.Set(x)
+	zeros(f, x)
 	f.Op(wasm.I64Eqz)
 	f.If()
 	f.Get(p)
@@ -202,12 +218,7 @@ func (m *module) findBody(f *wasm.Func) {
 	f.BrIf(next)
 	ret(f, 0)
 	f.End()
-	f.Get(p)
-	f.Get(x)
-	f.Op(wasm.I64Ctz, wasm.I32WrapI64)
-	f.I32Const(3)
-	f.Op(wasm.I32ShrU, wasm.I32Add)
-	f.Tee(p)
+	toFirst(f, p, x)
 	f.Get(end)
 	f.Op(wasm.I32GtU)
 	f.If()
@@ -255,31 +266,69 @@ func (m *module) findBody(f *wasm.Func) {
 	f.I32Const(0)
 }
 
+// findFoldBody is findBody with both sides' letters made small where they are looked at: for the rare byte bit 5 is set on
+// both sides when it is a letter, and where that finds too much the compare tells.
 func (m *module) findFoldBody(f *wasm.Func) {
-	p, n, c, cn := f.Param(0, "p"), f.Param(1, "n"), f.Param(2, "c"), f.Param(3, "cn")
-	i, b, left := f.Local(wasm.I32, "i"), f.Local(wasm.I32, "b"), f.Local(wasm.I32, "left")
-	// left is how many places are still to be tried, less one.
+	p, n, rep, bit := f.Param(0, "p"), f.Param(1, "n"), f.Param(2, "rare8"), f.Param(3, "bit8")
+	rare, c, cn := f.Param(4, "rare_at"), f.Param(5, "c"), f.Param(6, "cn")
+	x, end := f.Local(wasm.I64, "x"), f.Local(wasm.I32, "end")
+	i, b, q := f.Local(wasm.I32, "i"), f.Local(wasm.I32, "b"), f.Local(wasm.I32, "q")
 	f.Get(n)
 	f.Get(cn)
-	f.Op(wasm.I32Sub)
-	f.Tee(left)
-	f.I32Const(0)
 	f.Op(wasm.I32LtS)
 	f.If()
 	ret(f, 0)
 	f.End()
-	place := f.Loop()
+	f.Get(p)
+	f.Get(rare)
+	f.Op(wasm.I32Add)
+	f.Tee(p)
+	f.Get(n)
+	f.Op(wasm.I32Add)
+	f.Get(cn)
+	f.Op(wasm.I32Sub)
+	f.Set(end)
+	next := f.Loop()
+	f.Get(p)
+	f.Mem(wasm.I64Load, 0)
+	f.Get(bit)
+	f.Op(wasm.I64Or)
+	f.Get(rep)
+	f.Op(wasm.I64Xor)
+	f.Set(x)
+	zeros(f, x)
+	f.Op(wasm.I64Eqz)
+	f.If()
+	f.Get(p)
+	f.I32Const(8)
+	f.Op(wasm.I32Add)
+	f.Tee(p)
+	f.Get(end)
+	f.Op(wasm.I32LeU)
+	f.BrIf(next)
+	ret(f, 0)
+	f.End()
+	toFirst(f, p, x)
+	f.Get(end)
+	f.Op(wasm.I32GtU)
+	f.If()
+	ret(f, 0)
+	f.End()
+	f.Get(p)
+	f.Get(rare)
+	f.Op(wasm.I32Sub)
+	f.Set(q)
 	f.I32Const(0)
 	f.Set(i)
 	differs := f.Block()
-	next := f.Loop()
+	each := f.Loop()
 	f.Get(i)
 	f.Get(cn)
 	f.Op(wasm.I32GeS)
 	f.If()
 	ret(f, 1)
 	f.End()
-	f.Get(p)
+	f.Get(q)
 	f.Get(i)
 	f.Op(wasm.I32Add)
 	f.Mem(wasm.I32Load8U, 0)
@@ -299,15 +348,16 @@ func (m *module) findFoldBody(f *wasm.Func) {
 	f.Op(wasm.I32Ne)
 	f.BrIf(differs)
 	add(f, i, 1)
-	f.Br(next)
+	f.Br(each)
 	f.End()
 	f.End()
-	add(f, p, 1)
-	add(f, left, -1)
-	f.Get(left)
-	f.I32Const(0)
-	f.Op(wasm.I32GeS)
-	f.BrIf(place)
+	f.Get(p)
+	f.I32Const(1)
+	f.Op(wasm.I32Add)
+	f.Tee(p)
+	f.Get(end)
+	f.Op(wasm.I32LeU)
+	f.BrIf(next)
 	f.End()
 	f.I32Const(0)
 }

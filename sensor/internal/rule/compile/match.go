@@ -177,9 +177,22 @@ func (e *emitter) call(op check.Op, v *value, c []byte) {
 		f.I32Const(int32(len(c)))
 		f.Call(e.m.helper(helperFind))
 	case check.IContains:
+		if len(c) == 0 {
+			e.atLeast(v, 0)
+			return
+		}
+		c = lower(c)
+		rare := rarest(c)
+		var bit uint64
+		if 'a' <= c[rare] && c[rare] <= 'z' {
+			bit = 0x20 * ones
+		}
 		f.Get(v.ptr())
 		f.Get(v.n)
-		f.I32Const(int32(e.m.constant(lower(c))))
+		f.I64Const(int64(uint64(c[rare]) * ones))
+		f.I64Const(int64(bit))
+		f.I32Const(int32(rare))
+		f.I32Const(int32(e.m.constant(c)))
 		f.I32Const(int32(len(c)))
 		f.Call(e.m.helper(helperFindFold))
 	case check.Glob, check.IGlob:
@@ -231,6 +244,12 @@ func (e *emitter) match(t *test, v *value, yes wasm.Label) {
 			e.f.I32Const(int32(e.m.table(t.vals)))
 			e.f.Call(e.m.helper(helperMember))
 			e.f.BrIf(yes)
+		case len(t.vals) >= sharedMin:
+			e.f.Get(v.ptr())
+			e.f.Get(v.n)
+			e.f.Get(v.word)
+			e.f.Call(e.m.set(t.vals))
+			e.f.BrIf(yes)
 		default:
 			e.equalSet(v, t.vals, yes)
 		}
@@ -248,6 +267,10 @@ func (e *emitter) match(t *test, v *value, yes wasm.Label) {
 
 // tableMin is the number of strings in a set above which a hash table in the data replaces compares in the code.
 const tableMin = 160
+
+// sharedMin is the number of strings from which on a set has a function of its own, which all tests with that set call,
+// whatever their field: lists are mostly used more than once.
+const sharedMin = 8
 
 // equalSet branches to yes when v is one of vals: by length, then by words of 8 bytes.
 func (e *emitter) equalSet(v *value, vals []check.Const, yes wasm.Label) {

@@ -18,10 +18,11 @@ type module struct {
 	b       *wasm.Builder
 	rules   []*check.Rule
 	helpers [numHelpers]*wasm.Func
-	conds   map[*node]*wasm.Func // conditions with a function of their own
-	pending []*node              // those without a body as yet
-	any     map[*test]*wasm.Func // tests of any ancestor and of lists
-	body    *node                // the condition whose own function is being written
+	conds   map[*node]*wasm.Func  // conditions with a function of their own
+	pending []*node               // those without a body as yet
+	any     map[*test]*wasm.Func  // tests of any ancestor and of lists
+	sets    map[string]*wasm.Func // sets of strings, by their bytes
+	body    *node                 // the condition whose own function is being written
 
 	opts   Options
 	data   []byte            // from dataStart on
@@ -50,7 +51,7 @@ var recordSizes = [wasmabi.NumSegments]struct {
 func newModule(p *check.Program, o Options, src *sources, window uint32) *module {
 	m := &module{
 		b: wasm.NewBuilder(o.Name), rules: p.Rules, opts: o, window: window,
-		conds: map[*node]*wasm.Func{}, any: map[*test]*wasm.Func{}, at: map[string]uint32{},
+		conds: map[*node]*wasm.Func{}, any: map[*test]*wasm.Func{}, sets: map[string]*wasm.Func{}, at: map[string]uint32{},
 	}
 	m.segments[wasmabi.SegmentBatch] = true
 	for _, s := range src.list {
@@ -162,6 +163,32 @@ func (m *module) items(t *test) int {
 		m.newEmitter(f).listTest(t)
 	}
 	return f.Index()
+}
+
+// set returns the index of the function of a set of strings: (address, length, first 8 bytes) -> whether it is in the set.
+func (m *module) set(vals []check.Const) int {
+	var key []byte
+	for _, v := range vals {
+		key = binary.AppendUvarint(key, uint64(len(v.Bytes)))
+		key = append(key, v.Bytes...)
+	}
+	f, ok := m.sets[string(key)]
+	if !ok {
+		f = m.b.Func(setName(vals), []wasm.ValType{wasm.I32, wasm.I32, wasm.I64}, []wasm.ValType{wasm.I32})
+		m.sets[string(key)] = f
+		v := &value{lazy{f.Param(0, "p")}, f.Param(1, "n"), f.Param(2, "word")}
+		e := &emitter{m: m, f: f, tmp: map[string]wasm.Local{}, facts: map[any]bool{}}
+		yes := f.Block()
+		e.equalSet(v, vals, yes)
+		ret(f, 0)
+		f.End()
+		f.I32Const(1)
+	}
+	return f.Index()
+}
+
+func setName(vals []check.Const) string {
+	return fmt.Sprintf("set %.32q… of %d", vals[0].Bytes, len(vals))
 }
 
 // noRule is the outcome of an event that no rule matches.
@@ -298,8 +325,8 @@ const maxNamed = 40
 // loop writes the exported function that judges a batch: 0 for success, 1 when the window isn't one, 2 when a segment
 // that the rules need isn't mapped.
 func (m *module) loop(f *wasm.Func, programs []*program) {
-	batch, i, n := f.Local(wasm.I32, "batch"), f.Local(wasm.I32, "i"), f.Local(wasm.I32, "count")
-	ev, typ, at := f.Local(wasm.I32, "event"), f.Local(wasm.I32, "type"), f.Local(wasm.I32, "at")
+	batch, n, ev := f.Local(wasm.I32, "batch"), f.Local(wasm.I32, "n"), f.Local(wasm.I32, "event")
+	at, end := f.Local(wasm.I32, "at"), f.Local(wasm.I32, "end")
 	f.I32Const(int32(m.window))
 	f.Set(at)
 	f.Get(at)
@@ -339,28 +366,26 @@ func (m *module) loop(f *wasm.Func, programs []*program) {
 	}
 	f.GlobalGet(m.bases[wasmabi.SegmentBatch])
 	f.Tee(batch)
+	f.Tee(at)
 	f.Mem(wasm.I32Load, wasmabi.BatchCount)
 	f.Tee(n)
 	f.I32Const(wasmabi.BatchMax)
 	f.Get(n)
 	f.I32Const(wasmabi.BatchMax)
 	f.Op(wasm.I32LtU, wasm.Select)
-	f.Set(n)
-	f.Get(batch)
-	f.Set(at)
-	end := f.Block()
-	next := f.Loop()
-	f.Get(i)
+	f.Tee(n)
+	f.Op(wasm.I32Eqz)
+	f.If()
+	ret(f, 0)
+	f.End()
 	f.Get(n)
-	f.Op(wasm.I32GeU)
-	f.BrIf(end)
-	f.Get(batch)
+	f.I32Const(2)
+	f.Op(wasm.I32Shl)
 	f.Get(at)
-	f.Mem(wasm.I32Load, wasmabi.BatchIndex)
 	f.Op(wasm.I32Add)
-	f.Tee(ev)
-	f.Mem(wasm.I32Load16U, wasmabi.EventType)
-	f.Set(typ)
+	f.Set(end)
+	// at goes up by the size of one entry of the index: the event's number is only worked out for a program.
+	next := f.Loop()
 	cont := f.Block()
 	labels := make([]wasm.Label, len(programs)+1)
 	labels[0] = cont
@@ -368,11 +393,17 @@ func (m *module) loop(f *wasm.Func, programs []*program) {
 		labels[k] = f.Block()
 	}
 	if len(programs) > 0 {
-		f.Get(typ)
+		f.Get(batch)
+		f.Get(at)
+		f.Mem(wasm.I32Load, wasmabi.BatchIndex)
+		f.Op(wasm.I32Add)
+		f.Tee(ev)
+		f.Mem(wasm.I32Load16U, wasmabi.EventType)
+		f.Tee(n)
 		f.I32Const(int32(event.NumTypes))
 		f.Op(wasm.I32GeU)
 		f.BrIf(cont)
-		f.Get(typ)
+		f.Get(n)
 		f.I32Const(1)
 		f.Op(wasm.I32Shl)
 		f.Mem(wasm.I32Load16U, m.types)
@@ -380,7 +411,11 @@ func (m *module) loop(f *wasm.Func, programs []*program) {
 		for k, p := range programs {
 			f.End()
 			f.Get(ev)
-			f.Get(i)
+			f.Get(at)
+			f.Get(batch)
+			f.Op(wasm.I32Sub)
+			f.I32Const(2)
+			f.Op(wasm.I32ShrU)
 			f.Call(p.fn)
 			if k < len(programs)-1 {
 				f.Br(cont)
@@ -388,10 +423,13 @@ func (m *module) loop(f *wasm.Func, programs []*program) {
 		}
 	}
 	f.End()
-	add(f, i, 1)
-	add(f, at, 4)
-	f.Br(next)
-	f.End()
+	f.Get(at)
+	f.I32Const(4)
+	f.Op(wasm.I32Add)
+	f.Tee(at)
+	f.Get(end)
+	f.Op(wasm.I32LtU)
+	f.BrIf(next)
 	f.End()
 	f.I32Const(0)
 }

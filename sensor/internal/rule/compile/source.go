@@ -143,6 +143,9 @@ func ofType(r *field.Ref, t event.Type, v *field.Value) bool {
 	return true
 }
 
+// maxText is the most bytes of a constant.
+const maxText = 32 << 10
+
 // takes reports why the source can't be compared so.
 func (s *source) takes(op check.Op, vals []check.Const) error {
 	if s.list && op != check.Exists && op != check.In && op != check.Intersects {
@@ -150,6 +153,11 @@ func (s *source) takes(op check.Op, vals []check.Const) error {
 	}
 	switch s.typ {
 	case field.String, field.Bytes:
+		for _, v := range vals {
+			if len(v.Bytes) > maxText {
+				return fmt.Errorf("a text of %d bytes: no value is longer than %d", len(v.Bytes), maxText)
+			}
+		}
 	case field.IP, field.IPNet:
 		switch op {
 		case check.Exists, check.Eq, check.Ne, check.In, check.Intersects:

@@ -230,9 +230,28 @@ func (w *world) load(engine string, p *check.Program, o Options) *run {
 }
 
 func (w *world) loadModule(engine string, code []byte) *run {
-	t := w.t
+	w.t.Helper()
+	u := &run{w: w}
+	u.open(engine, code, func(f string) (int, error) {
+		ref, err := field.Parse(f)
+		u.refs = append(u.refs, ref)
+		return len(u.refs) - 1, err
+	})
+	return u
+}
+
+// loadFor loads a module whose columns the caller fills.
+func (w *world) loadFor(code []byte, column func(string) (int, error)) *run {
+	w.t.Helper()
+	u := &run{w: w}
+	u.open("interpreter", code, column)
+	return u
+}
+
+func (u *run) open(engine string, code []byte, column func(string) (int, error)) {
+	w, t := u.w, u.w.t
 	t.Helper()
-	u := &run{w: w, alerts: map[int]int{}}
+	u.alerts = map[int]int{}
 	h, err := host.New(context.Background(), host.Config{
 		Arena: w.a, Engine: engine, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		OnAlert: func(_ *host.Module, e, r int) {
@@ -246,15 +265,9 @@ func (w *world) loadModule(engine string, code []byte) *run {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	u.m, err = h.Load(context.Background(), code, host.LoadOptions{Column: func(f string) (int, error) {
-		ref, err := field.Parse(f)
-		u.refs = append(u.refs, ref)
-		return len(u.refs) - 1, err
-	}})
-	if err != nil {
+	if u.m, err = h.Load(context.Background(), code, host.LoadOptions{Column: column}); err != nil {
 		t.Fatal(err)
 	}
-	return u
 }
 
 // extract fills the columns of the events in the batch, those that the manifest wants.

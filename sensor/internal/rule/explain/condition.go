@@ -106,8 +106,13 @@ func Constant(f *field.Field, k check.Const) string {
 	case field.Int:
 		return strconv.FormatInt(int64(k.Int), 10)
 	case field.RelTime:
-		if d := time.Duration(k.Int); d > 0 && d%time.Microsecond == 0 {
-			return d.String()
+		for _, u := range [...]struct {
+			d    time.Duration
+			name string
+		}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "us"}} {
+			if d := uint64(u.d); k.Int > 0 && k.Int%d == 0 {
+				return strconv.FormatUint(k.Int/d, 10) + u.name
+			}
 		}
 	}
 	return strconv.FormatUint(k.Int, 10)

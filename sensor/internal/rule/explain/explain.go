@@ -51,8 +51,12 @@ func Explain(r *check.Rule) *Rule {
 			x.Types = append(x.Types, n)
 		}
 	}
+	calls, asked := syscalls(r)
+	x.Syscalls = append(x.Syscalls, calls...)
+	if len(asked) > 0 { // the event they share has no name of its own
+		x.Types = append(slices.DeleteFunc(x.Types, func(n string) bool { return n == "syscall" }), asked...)
+	}
 	slices.Sort(x.Types)
-	x.Syscalls = append(x.Syscalls, syscalls(r)...)
 	walk(r.Cond, func(t *check.Test) { x.use(&t.Field, "condition") })
 	if f, err := format.Parse(r.Output); err == nil {
 		for _, ref := range f.Refs() {
@@ -133,8 +137,8 @@ func walk(c check.Cond, fn func(*check.Test)) {
 }
 
 // syscalls returns the system calls whose events the rule can match. Of those that share the generic event it is the ones
-// that its tests on evt.type name; all when they name none.
-func syscalls(r *check.Rule) []string {
+// that its tests on evt.type name, which are asked; all when they name none.
+func syscalls(r *check.Rule) (all, asked []string) {
 	named := map[string]bool{}
 	walk(r.Cond, func(t *check.Test) {
 		if t.Field.Name == "evt.type" || t.Field.Name == "syscall.type" {
@@ -143,7 +147,7 @@ func syscalls(r *check.Rule) []string {
 			}
 		}
 	})
-	var own, shared, asked []string
+	var own, shared []string
 	for _, c := range event.Syscalls() {
 		if _, ok := slices.BinarySearch(r.Types, c.Exit); !ok {
 			continue
@@ -161,9 +165,9 @@ func syscalls(r *check.Rule) []string {
 	if len(asked) > 0 {
 		shared = asked
 	}
-	out := append(own, shared...)
-	slices.Sort(out)
-	return slices.Compact(out)
+	all = append(own, shared...)
+	slices.Sort(all)
+	return slices.Compact(all), asked
 }
 
 // width is where WriteText breaks lists of words, in bytes.

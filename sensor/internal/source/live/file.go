@@ -104,6 +104,7 @@ func (s *shot) readFiles(ctx context.Context, it *iterator) error {
 }
 
 func (s *shot) iterFile(h *bpf.IterFileIterFileHead, name []byte) {
+	s.withFiles[h.Pid] = true
 	f := snapshot.File{PID: int64(h.Pid), FD: h.Fd, Ino: h.Ino, Dev: h.Dev, Mode: h.Mode, OpenFlags: eventFlags(h.Flags)}
 	how := uint32(h.How)
 	if how&howCloexec != 0 {
@@ -145,18 +146,21 @@ func (s *shot) iterFile(h *bpf.IterFileIterFileHead, name []byte) {
 	s.addFile(&f)
 }
 
-// missingFiles reads from /proc the open files of the processes that no iterator showed; of all, if the file iterator
-// couldn't be run.
+// missingFiles reads from /proc the open files of the processes that no iterator showed; of all of which none came, if
+// the file iterator couldn't be run to its end.
 func (s *shot) missingFiles(ctx context.Context) {
 	pids := s.fallback
 	if s.rep.FileIter != nil {
-		pids = pids[:0:0]
+		pids = nil
 		_ = s.proc.numbers(".", func(pid int32) bool { pids = append(pids, pid); return len(pids) < maxProcesses })
 	}
 	nets := map[uint64]map[uint64]*socket{}
 	for _, pid := range pids {
 		if ctx.Err() != nil {
 			return
+		}
+		if s.withFiles[pid] {
+			continue
 		}
 		n := 0
 		_ = s.proc.numbers(pidPath(pid, "fd"), func(fd int32) bool {

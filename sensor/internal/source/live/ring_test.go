@@ -203,10 +203,10 @@ func TestRunSeesAllAndEnds(t *testing.T) {
 		go func() {
 			done <- Run(ctx, RunConfig{Ring: r, Record: func(event.Record) { seen.Add(1) }, Idle: func() { idle.Add(1) }})
 		}()
-		const rounds, each = 50, 10000
+		const rounds, each = 100, 1500 // twice the ring in all
 		for range rounds {
 			w.run(t, each)
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(time.Millisecond)
 		}
 		for end := time.Now().Add(2 * time.Second); seen.Load() < rounds*each && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)

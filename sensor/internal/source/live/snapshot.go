@@ -67,7 +67,7 @@ var errIterOff = errors.New("switched off")
 // can be read; then sink may have got a part.
 func Snapshot(ctx context.Context, cfg SnapshotConfig, sink snapshot.Sink) (SnapshotReport, error) {
 	start := time.Now()
-	s := &shot{cfg: cfg.withDefaults(), sink: sink, seen: map[int32]int{}, listening: map[listener]bool{}}
+	s := &shot{cfg: cfg.withDefaults(), sink: sink, seen: map[int32]int{}, withFiles: map[int32]bool{}, listening: map[listener]bool{}}
 	err := s.take(ctx)
 	s.rep.Took = time.Since(start)
 	return s.rep, err
@@ -82,7 +82,8 @@ type shot struct {
 	tasks taskTable
 
 	seen      map[int32]int       // threads the iterator showed, by process
-	fallback  []int32             // processes whose files must be read from /proc
+	fallback  []int32             // processes that the task iterator didn't show
+	withFiles map[int32]bool      // processes of which the file iterator showed files
 	byProc    []snapshot.Thread   // threads read from /proc, without arguments and environment
 	listening map[listener]bool   // ports that are listened on
 	sockets   []pendingSocket     // IP sockets, until all listeners are known

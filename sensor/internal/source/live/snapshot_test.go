@@ -311,7 +311,7 @@ func checkThread(t *testing.T, sink *tableSink, pid int64, dir string, before, a
 	check("Flags", th.Flags, uint32(wasmabi.ThreadMain|wasmabi.ThreadExeWritable))
 	cg, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	check("Cgroups", th.Cgroups, parseCgroups(cg))
-	if len(th.Cgroups) == 0 {
+	if len(th.Cgroups) == 0 && len(cg) > 0 {
 		t.Error("no cgroups")
 	}
 	const tick = nsPerTick

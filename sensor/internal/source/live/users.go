@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -91,7 +92,7 @@ func readUnder(root, name string) ([]byte, error) {
 		Resolve: unix.RESOLVE_IN_ROOT,
 	})
 	if err == unix.ENOSYS || err == unix.EPERM { // an old kernel, or a filter of system calls that doesn't know it
-		fd, err = unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+		fd, err = openWithin(dir, name)
 	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
@@ -106,4 +107,25 @@ func readUnder(root, name string) ([]byte, error) {
 		return nil, &os.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
 	}
 	return io.ReadAll(io.LimitReader(f, maxUsersFile))
+}
+
+// openWithin does for the last part of name, its links' targets taken as names under dir, what openat2 does for all.
+func openWithin(dir int, name string) (int, error) {
+	buf := make([]byte, 4096)
+	for range 8 {
+		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+		if err != unix.ELOOP {
+			return fd, err
+		}
+		n, err := unix.Readlinkat(dir, name, buf)
+		if err != nil {
+			return -1, err
+		}
+		target := string(buf[:n])
+		if !path.IsAbs(target) {
+			target = path.Join("/", path.Dir(name), target)
+		}
+		name = path.Clean(target)[1:]
+	}
+	return -1, unix.ELOOP
 }

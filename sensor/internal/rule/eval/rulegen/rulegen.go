@@ -5,6 +5,7 @@ package rulegen
 import (
 	"math/rand"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/field"
@@ -62,6 +63,12 @@ func test(r *rand.Rand, f Field) ast.Expr {
 	pick := func() ast.Value { return quote(f, vary(r, t.Op, f.Consts[r.Intn(len(f.Consts))])) }
 	switch t.Op {
 	case "exists":
+	case "<", "<=", ">", ">=":
+		v := pick()
+		if v.Quoted { // the language compares only with numbers, texts too
+			v = ast.Value{Text: strconv.Itoa(r.Intn(1000))}
+		}
+		t.Values = []ast.Value{v}
 	case "in", "intersects", "pmatch":
 		t.Paren = true
 		for range 1 + r.Intn(4) {

@@ -1,0 +1,50 @@
+package probe
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+)
+
+// ownMounts gives the thread a mount namespace that it shares nothing of.
+func ownMounts(t *env) {
+	t.Helper()
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mountCases() []callCase {
+	return []callCase{
+		{"mount", "tmpfs", event.SyscallMountX, func(t *env) []any {
+			ownMounts(t)
+			d := emptyDir(t)
+			r := t.must("mount", str("from"), str(d), str("tmpfs"), unix.MS_NOSUID|unix.MS_NOEXEC|unix.MS_NODEV|unix.MS_RELATIME)
+			defer unix.Unmount(d, unix.MNT_DETACH)
+			return []any{r, "from", d, "tmpfs", 2 | 4 | 8 | 0x200000}
+		}},
+		{"mount", "old magic", event.SyscallMountX, func(t *env) []any {
+			t.call("mount", str("a"), str("/nonexistent"), 0, 0xc0ed0000|unix.MS_BIND)
+			return []any{errno(unix.ENOENT), "a", "/nonexistent", missing{}, 0x1000}
+		}},
+		{"umount2", "detach", event.SyscallUmount2X, func(t *env) []any {
+			ownMounts(t)
+			d := emptyDir(t)
+			if err := unix.Mount("x", d, "tmpfs", 0, ""); err != nil {
+				t.Fatal(err)
+			}
+			return []any{t.must("umount2", str(d), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW), d, 2 | 8}
+		}},
+		{"umount2", "fails", event.SyscallUmount2X, func(t *env) []any {
+			t.call("umount2", str("/nonexistent"), unix.MNT_FORCE)
+			return []any{errno(unix.ENOENT), "/nonexistent", 1}
+		}},
+	}
+}
+
+func TestMount(t *testing.T) { runCases(t, mountCases()) }
