@@ -71,6 +71,10 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 	@$(GO) list -f '{{.Dir}}' ./... | while read d; do grep -ho '^func Fuzz[A-Za-z0-9_]*' $$d/*_test.go 2>/dev/null | sed 's/func //' | \
 	  while read f; do echo "$$d $$f"; (cd $$d && $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-20s} .) || exit 1; done || exit 1; done
 
+.PHONY: test-kernels
+test-kernels: ## the probe under other kernels in qemu, a few minutes each (SERIES="5.10 6.1" ARCHES=arm64 choose)
+	sensor/internal/probe/kernels/kernels.sh
+
 .PHONY: size
 size: build ## the binary's size, against its budget of 30 MB
 	@n=$$(stat -c %s shikra); echo "shikra: $$n bytes of 30000000"; test $$n -lt 30000000

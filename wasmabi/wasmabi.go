@@ -174,12 +174,13 @@ type RuleTable struct {
 
 // Rule is one rule of a RuleTable; its index is the second argument of the import alert.
 type Rule struct {
-	Name     string   `json:"name"`
-	Desc     string   `json:"desc,omitempty"`
-	Priority string   `json:"priority"` // syslog's eight, as Falco writes them: "Emergency" … "Debug"
-	Source   string   `json:"source"`
-	Tags     []string `json:"tags,omitempty"`
-	Output   string   `json:"output"` // with %fields
-	File     string   `json:"file"`
-	Line     int      `json:"line"`
+	Name       string   `json:"name"`
+	Desc       string   `json:"desc,omitempty"`
+	Priority   string   `json:"priority"` // syslog's eight, as Falco writes them: "Emergency" … "Debug"
+	Source     string   `json:"source"`
+	Tags       []string `json:"tags,omitempty"`
+	Output     string   `json:"output"`                // with %fields
+	EventCodes []uint16 `json:"event_codes,omitempty"` // the event types it can match; none: all of the manifest's
+	File       string   `json:"file"`
+	Line       int      `json:"line"`
 }

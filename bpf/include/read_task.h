@@ -39,10 +39,10 @@ __inline_always s64 read__task_id(struct task_struct *t, enum pid_type type, u32
 	return read__pid_at(pid, level);
 }
 
-/* The parent's id: of the thread that made this one's process, or its reaper. */
+/* The id of the parent process, as getppid gives it: not that of the thread that forked. */
 __inline_always s64 read__parent(struct task_struct *t)
 {
-	return READ(READ(t, real_parent), pid);
+	return READ(READ(t, real_parent), tgid);
 }
 
 /* When the init of the task's pid namespace started, ns of boot time. */

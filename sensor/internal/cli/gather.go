@@ -23,7 +23,7 @@ func gather(s *sensor, p *probe.Probe) metrics.Gather {
 		if c, err := p.Counters(); err == nil {
 			emit(metrics.ProbeSent, float64(c.Sent))
 			for t, n := range c.LostByType {
-				emit(metrics.Lost, float64(n), t.Info().Name)
+				emit(metrics.Lost, float64(n), t.Info().Name+dirSuffix(t))
 			}
 		}
 		emit(metrics.BadRecords, float64(st.BadRecords))

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,6 +53,12 @@ func (a *app) runCmd() *cobra.Command {
 // watch runs a sensor on this kernel until ctx ends.
 func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, sc sensorConfig, all bool) (err error) {
 	start := time.Now()
+	lookup, err := live.NewLookup(cfg.Host.Root)
+	if err != nil {
+		return err
+	}
+	defer lookup.Close()
+	sc.lookup = lookup.Thread
 	s, err := a.newSensor(ctx, cfg, log, sc)
 	if err != nil {
 		return err
@@ -72,8 +80,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return err
 	}
 	defer ring.Close()
+	var watching atomic.Bool
 	if cfg.HTTP.Listen != "" {
-		h, err := metrics.Handler(gather(s, p), func() error { return nil })
+		h, err := metrics.Handler(gather(s, p), health(s, &watching))
 		if err != nil {
 			return err
 		}
@@ -114,6 +123,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		log.Warn("more was running than the tables hold", "threads_cut", snap.ThreadsCut, "files_cut", snap.FilesCut, "users_cut", snap.UsersCut)
 	}
 	st := s.Stats()
+	watching.Store(true)
 	log.Info("watching", "version", Version(), "rules", countRules(s), "engine", st.Engine, "threads", snap.Threads, "files", snap.Files,
 		"snapshot", snap.Took.Round(time.Millisecond), "start", time.Since(start).Round(time.Millisecond))
 	if st.Engine == "interpreter" && cfg.Engine.Mode != "interpreter" {
@@ -130,6 +140,22 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return nil
 	}
 	return err
+}
+
+// stuckAfter is how old the counts may be before /healthz says that the sensor is stuck: they are renewed five times a second.
+const stuckAfter = 30 * time.Second
+
+// health says whether the sensor watches and its loop goes round.
+func health(s *sensor, watching *atomic.Bool) func() error {
+	return func() error {
+		if !watching.Load() {
+			return errors.New("starting")
+		}
+		if age := time.Since(s.Stats().At); age > stuckAfter {
+			return fmt.Errorf("no event was judged and no idle moment seen for %s", age.Round(time.Second))
+		}
+		return nil
+	}
 }
 
 func countRules(s *sensor) (n int) {

@@ -11,6 +11,7 @@ import (
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
 	"github.com/shikra-sensor/shikra/sensor/internal/output"
 	"github.com/shikra-sensor/shikra/sensor/internal/pipeline"
+	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
 )
 
 // sensor is a pipeline with its outputs, as run and replay use it.
@@ -24,7 +25,8 @@ type sensor struct {
 type sensorConfig struct {
 	modules [][]byte
 	wall    func() int64
-	block   bool // wait for the outputs instead of dropping: a replay has time
+	lookup  func(tid int64, t *snapshot.Thread) bool // reads a thread no event told of; nil for none
+	block   bool                                     // wait for the outputs instead of dropping: a replay has time
 	json    bool
 	format  output.Format // on stdout, unless the configuration or json say otherwise
 	limit   uint64        // stop after so many alerts; 0 for never
@@ -81,7 +83,7 @@ func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger,
 			Strings: c.State.StringBytes, Private: c.State.PrivateBytes,
 		},
 		Engine: c.Engine.Mode, Batch: c.Engine.Batch, WallOffset: sc.wall,
-		Alert: put, Hostname: hostname, Node: readNode(c), Log: log,
+		Alert: put, Hostname: hostname, Node: readNode(c), Log: log, LookupThread: sc.lookup,
 	})
 	if err != nil {
 		s.stop(ctx)

@@ -88,7 +88,7 @@ func TestMeteredCodeIsTheSame(t *testing.T) {
 	traps := 0
 	for _, e := range engines() {
 		for _, x := range bin.Exports {
-			for _, arg := range []uint32{0, 1, 2, 3, 4, 5, 6, 7, 8, 13, 16, 31, 99, 100, 101, 200, 255, 1 << 20, 1<<32 - 1} {
+			for _, arg := range []uint32{0, 1, 2, 3, 5, 6, 7, 16, 31, 100, 101, 1<<32 - 1} {
 				a, err := newRun(t, Interpreter, plain)
 				if err != nil {
 					t.Fatal(err)
@@ -97,6 +97,7 @@ func TestMeteredCodeIsTheSame(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				b.budget = 1 << 30 // a size that can't be is paid before it is refused
 				for range 2 {
 					want, got := a.call(x.Name, arg), b.call(x.Name, arg)
 					if want != got {

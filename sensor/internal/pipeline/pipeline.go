@@ -33,6 +33,9 @@ type Config struct {
 	Node       *output.Node
 	Log        *slog.Logger // default: discard
 
+	// LookupThread reads a thread that no event told of; nil for none. See state.Config.
+	LookupThread func(tid int64, t *snapshot.Thread) bool
+
 	// NoFlushRule queues events on although a state change would show through to them. Tests switch it on to see that
 	// they would notice.
 	NoFlushRule bool
@@ -49,7 +52,7 @@ type Pipeline struct {
 	columns columns
 	wanted  [event.NumTypes]bool // types that some module judges
 	read    field.Ctx
-	peeks   bool // an output shows more of the state than what an event refers to
+	peeks   [event.NumTypes]bool // types of which an output shows more of the state than what an event refers to
 
 	num       uint64 // number of the last event
 	seq       uint64 // number of the last alert
@@ -86,7 +89,7 @@ func New(ctx context.Context, cfg Config) (*Pipeline, error) {
 	a.Batch.SetLimit(cfg.Batch)
 	p := &Pipeline{cfg: cfg, arena: a, ctx: ctx}
 	p.read = field.Ctx{Arena: a}
-	p.state, err = state.New(state.Config{Arena: a, Flush: p.flushForState, NoFlushRule: cfg.NoFlushRule})
+	p.state, err = state.New(state.Config{Arena: a, Flush: p.flushForState, LookupThread: cfg.LookupThread, NoFlushRule: cfg.NoFlushRule})
 	if err != nil {
 		a.Close()
 		return nil, err
@@ -125,7 +128,18 @@ func (p *Pipeline) Load(wasm []byte) error {
 		return fmt.Errorf("module %s: %w", man.Name, err)
 	}
 	for i := range rules {
-		p.peeks = p.peeks || rules[i].peeks()
+		if !rules[i].peeks() {
+			continue
+		}
+		codes := rules[i].EventCodes
+		if len(codes) == 0 {
+			codes = man.EventCodes
+		}
+		for _, c := range codes {
+			if int(c) < len(p.peeks) {
+				p.peeks[c] = true
+			}
+		}
 	}
 	p.modules = append(p.modules, &module{Module: m, rules: rules})
 	p.publish()
@@ -159,7 +173,7 @@ func (p *Pipeline) Record(r event.Record) {
 	if p.wanted[t] && (p.arena.Batch.Full() || p.arena.Batch.Room() < minRoom) {
 		p.flush()
 	}
-	refs := p.state.Apply(r, m)
+	refs := p.state.Apply(r, m, p.wanted[t])
 	if !p.wanted[t] {
 		return
 	}
@@ -176,7 +190,7 @@ func (p *Pipeline) Record(r event.Record) {
 	}
 	e.SetBits(m.Bits | refs.Bits)
 	p.columns.extract(&p.read, e, p.arena.Batch)
-	if p.peeks && p.looksAround(e) {
+	if p.peeks[t] && p.looksAround(e) {
 		p.flush()
 	}
 }

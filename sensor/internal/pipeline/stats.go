@@ -23,6 +23,7 @@ type Stats struct {
 	Strings      Pool
 	Private      Pool
 	Modules      []ModuleStats
+	At           time.Time // when these were the counts
 
 	start time.Time
 }
@@ -62,6 +63,7 @@ func (p *Pipeline) Stats() *Stats { return p.published.Load() }
 func (p *Pipeline) publish() {
 	p.sinceStat = 0
 	s := p.st
+	s.At = time.Now()
 	s.Engine = p.host.EngineMode()
 	s.State = p.state.Stats()
 	a := p.arena

@@ -30,7 +30,7 @@ type CPUCounters struct {
 // all at the same instant.
 func (p *Probe) Counters() (Counters, error) {
 	c := Counters{ByCPU: make([]CPUCounters, p.n)}
-	entry := int64(p.cpus.Size()) / int64(p.n)
+	entry := int64(p.coll.Maps["cpus"].ValueSize()+7) &^ 7 // kernel/bpf/arraymap.c@v5.10: elem_size
 	var head [16]byte
 	var types [numTypes * 8]byte
 	for i := range c.ByCPU {

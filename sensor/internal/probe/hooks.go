@@ -73,7 +73,8 @@ func reasonOf(err error) string {
 	}
 	var ve *ebpf.VerifierError
 	if !errors.As(err, &ve) {
-		return strings.ReplaceAll(err.Error(), "\n", " ")
+		s := strings.ReplaceAll(err.Error(), "\n", " ")
+		return strings.Replace(s, " (MEMLOCK may be too low, consider rlimit.RemoveMemlock)", "", 1) // any EPERM gets it
 	}
 	line := ""
 	for _, l := range ve.Log {

@@ -93,17 +93,17 @@ func miscCases() []callCase {
 			return []any{r, dyn64(0), dyn64(unix.PTRACE_O_TRACESYSGOOD), 20, pid}
 		}},
 		{"ptrace", "peek", event.SyscallPtraceX, func(t *env) []any {
+			at := str("peekpeek peek") // before the child, which gets a copy of it
 			pid := traced(t, true)
-			at := str("peekpeek peek")
 			got := make([]byte, 8)
 			r := t.must("ptrace", unix.PTRACE_PEEKDATA, uintptr(pid), at, addr(got))
-			t.Logf("%q", got); return []any{r, dyn64(uint64(at)), append([]byte{0}, "peekpeek"...), 3, pid}
+			return []any{r, dyn64(uint64(at)), append([]byte{0}, "peekpeek"...), 3, pid}
 		}},
 		{"ptrace", "poke", event.SyscallPtraceX, func(t *env) []any {
+			at := str("pokepoke poke") // before the child, which gets a copy of it
 			pid := traced(t, true)
-			at := str("pokepoke poke")
-			r := t.must("ptrace", unix.PTRACE_POKEDATA, uintptr(pid), at, 0x1122334455667788)
-			return []any{r, dyn64(uint64(at)), dyn64(0x1122334455667788), 6, pid}
+			r := t.must("ptrace", unix.PTRACE_POKEDATA, uintptr(pid), at, 0x11223344)
+			return []any{r, dyn64(uint64(at)), dyn64(0x11223344), 6, pid}
 		}},
 		{"ptrace", "continue", event.SyscallPtraceX, func(t *env) []any {
 			pid := traced(t, true)
@@ -174,12 +174,7 @@ func miscCases() []callCase {
 		}},
 		{"getppid", "has no program of its own", event.GenericX, func(t *env) []any {
 			t.must("getppid")
-			for _, sc := range event.Syscalls() {
-				if sc.Name == "getppid" {
-					return []any{sc.Code, t.nr}
-				}
-			}
-			return nil
+			return []any{codeOf(t, "getppid"), t.nr}
 		}},
 	}
 }

@@ -53,7 +53,7 @@ func (m *machine) do(t testing.TB, r event.Record) event.Event {
 	if m.a.Batch.Len() >= 256 {
 		m.flush()
 	}
-	refs := m.Apply(r, meta)
+	refs := m.Apply(r, meta, true)
 	m.num++
 	e, ok := m.a.Batch.Append(r, m.num)
 	if !ok {
@@ -153,7 +153,7 @@ func benchmark(b *testing.B, recs []event.Record, m *machine) {
 			if i&255 == 255 {
 				m.a.Flushed()
 			}
-			m.Apply(recs[i%len(recs)], metas[i%len(recs)])
+			m.Apply(recs[i%len(recs)], metas[i%len(recs)], true)
 		}
 	})
 }
@@ -173,7 +173,7 @@ func TestAllocs(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				m.Apply(r, meta)
+				m.Apply(r, meta, true)
 				if i&63 == 63 {
 					m.a.Flushed()
 				}

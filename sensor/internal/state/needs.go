@@ -5,7 +5,7 @@ import "github.com/shikra-sensor/shikra/sensor/internal/event"
 // Needs reports whether state is kept from events of type t: a source that leaves them out makes it wrong.
 func Needs(t event.Type) bool {
 	switch t {
-	case event.SocketListenX, event.SyscallSetnsX, event.SyscallUnshareX:
+	case event.SocketListenX, event.SyscallSetnsX, event.SyscallUnshareX, event.SyscallSetpgidX, event.SyscallSetrlimitX, event.SyscallPrlimitX:
 		return true
 	case event.SocketSendtoX, event.SocketSendmsgX, event.SocketRecvfromX, event.SocketRecvmsgX:
 		return false // they only tell more of datagram sockets

@@ -17,7 +17,27 @@ func clean(path []byte) bool {
 	if path[len(path)-1] == '/' {
 		return false
 	}
-	for i := 0; i < len(path)-1; i++ {
+	i := 0
+	// Eight bytes at a time, the last of which is looked at again as the first: is there a slash before a slash or dot?
+	for ; i+8 <= len(path); i += 7 {
+		v := le.Uint64(path[i:])
+		slash := zeros(v ^ 0x2F2F2F2F2F2F2F2F)
+		if slash<<8&(slash|zeros(v^0x2E2E2E2E2E2E2E2E)) != 0 && !cleanPart(path, i, i+7) {
+			return false
+		}
+	}
+	return cleanPart(path, i, len(path)-1)
+}
+
+// zeros has the top bit of every byte of v set that is 0, and no other.
+func zeros(v uint64) uint64 {
+	const low = 0x7F7F7F7F7F7F7F7F
+	return ^((v&low + low) | v | low)
+}
+
+// cleanPart reports whether no component that begins after a slash in path[from:to] has to be resolved.
+func cleanPart(path []byte, from, to int) bool {
+	for i := from; i < to; i++ {
 		if path[i] == '/' && (path[i+1] == '/' || path[i+1] == '.' && dotted(path[i+1:])) {
 			return false
 		}

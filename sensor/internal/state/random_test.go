@@ -276,10 +276,37 @@ func TestHostile(t *testing.T) {
 			t.Fatal("an open without a file")
 		}
 	}
+	// With short names it is the files that run out.
+	before := m.Stats().FDsEvicted
+	for fd := int64(0); fd < 10000; fd++ {
+		ts += 1000
+		if e := m.do(t, openRecord(&m.b, ts, 5, 500000+fd, "/tmp/same")); m.fileText(e.File()) != `f "/tmp/same" dir 4` {
+			t.Fatalf("an open of %s", m.fileText(e.File()))
+		}
+	}
+	if m.Stats().FDsEvicted == before {
+		t.Error("10,000 files found room for 4,000")
+	}
+	// Many small processes: nobody to take from.
+	for pid := int64(300); pid < 800; pid++ {
+		addProcess(m, pid, 1, "small")
+		for fd := range int64(12) {
+			ts += 1000
+			if e := m.do(t, openRecord(&m.b, ts, pid, fd, "/tmp/same")); m.fileText(e.File()) != `f "/tmp/same" dir 4` {
+				t.Fatalf("an open of %s", m.fileText(e.File()))
+			}
+		}
+	}
+	if m.Stats().FDsDropped == 0 {
+		t.Error("6,000 files found room for 4,000")
+	}
+	if err := check(m.State); err != nil {
+		t.Fatal(err)
+	}
 	// Sparse fds take a page each.
 	for i := int64(0); i < 20000; i++ {
 		ts += 1000
-		m.do(t, clone(m.b.Start(ts, 5, event.SyscallDup2X).Int(1<<20+i*32).Int(199999).Int(1<<20+i*32).Done()))
+		m.do(t, clone(m.b.Start(ts, 5, event.SyscallDup2X).Int(1<<20+i*32).Int(509999).Int(1<<20+i*32).Done()))
 	}
 	st := m.Stats()
 	if st.FDsEvicted == 0 || st.NamesLost == 0 {

@@ -211,9 +211,10 @@ type call struct {
 }
 
 // Apply brings the state to after r, which has passed decode.Decode with m, and returns what its event refers to: as it
-// is after the event, but for close and procexit, whose event still sees what goes away. The event must be queued, or
-// left out for good, before the next Apply. It may call Config.Flush. r is borrowed for the call.
-func (s *State) Apply(r event.Record, m decode.Meta) Refs {
+// is after the event, but for close and procexit, whose event still sees what goes away. queue says whether the event goes
+// into the batch, before the next Apply, or is left out for good: nobody sees then what it refers to. Apply may call
+// Config.Flush. r is borrowed for the call.
+func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 	c := call{r: r, m: m, fd: m.FD}
 	s.makeRoom()
 	tid := r.TID()
@@ -242,9 +243,11 @@ func (s *State) Apply(r event.Record, m decode.Meta) Refs {
 	}
 	if c.t != 0 {
 		s.side[c.t].bits |= touched // always: whom to evict must not depend on when flushes were
-		s.mark(c.t)
+		if queue {
+			s.mark(c.t)
+		}
 	}
-	if c.file != 0 {
+	if c.file != 0 && queue {
 		s.a.Files.Mark(c.file)
 	}
 	return Refs{Thread: c.t, File: c.file, FD: c.fd, Bits: c.bits}

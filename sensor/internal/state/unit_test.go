@@ -186,15 +186,84 @@ func TestLookups(t *testing.T) {
 	m.do(t, socketRecord(&m.b, 7e9, 100, 4))
 	sock := clone(m.b.Start(7e9, 100, event.SocketSocketpairX).Int(0).Int(5).Int(6).Int(1).Int(2).Int(1).Int(1).Int(0).Done())
 	m.do(t, sock)
-	msg := []byte{24, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 11, 0, 0, 0}
-	if bits.UintSize == 32 {
-		msg = append([]byte{20, 0, 0, 0}, msg[8:]...)
-	}
-	m.do(t, clone(m.b.Start(7e9, 100, event.SocketRecvmsgX).Int(1).Int(1).Missing().Missing().Bytes(msg).Int(5).Done()))
+	m.do(t, openRecord(&m.b, 7e9, 100, 9, "/old"))
+	m.do(t, clone(m.b.Start(7e9, 100, event.SocketRecvmsgX).Int(1).Int(1).Missing().Missing().Bytes(rights(9, 11)).Int(5).Done()))
 	for _, fd := range []int64{9, 11} {
 		if got := m.fileText(m.OpenFile(m.FindThread(100), fd)); got != fmt.Sprintf(`f "/sent/100/%d" dir 9`, fd) {
 			t.Error(got)
 		}
+	}
+	if err := check(m.State); err != nil {
+		t.Error(err)
+	}
+}
+
+// rights returns a control message with fds, as this machine's programs see it.
+func rights(fds ...uint32) []byte {
+	word := bits.UintSize / 8
+	b := make([]byte, word+8)
+	for _, fd := range fds {
+		b = le.AppendUint32(b, fd)
+	}
+	b[0], b[word], b[word+4] = byte(len(b)), 1, 1
+	return b
+}
+
+// TestReceived: an fd that came in a message isn't what its number was; control messages that are cut or odd are left.
+func TestReceived(t *testing.T) {
+	m := benchMachine(t)
+	m.do(t, clone(m.b.Start(1e9, 9, event.SocketSocketpairX).Int(0).Int(5).Int(6).Int(1).Int(2).Int(1).Int(1).Int(0).Done()))
+	recv := func(ctl []byte) string {
+		m.do(t, openRecord(&m.b, 1e9, 9, 7, "/old"))
+		m.do(t, clone(m.b.Start(1e9, 9, event.SocketRecvmsgX).Int(1).Int(1).Missing().Missing().Bytes(ctl).Int(5).Done()))
+		return m.fileText(m.OpenFile(m.FindThread(9), 7))
+	}
+	const there = `f "/old"`
+	two := append(append(rights(20), make([]byte, (8-len(rights(20))%8)%8)...), rights(7)...)
+	for i, c := range []struct {
+		ctl  []byte
+		want string
+	}{
+		{rights(7), "-"}, {rights(1, 2, 7), "-"}, {two, "-"}, {rights(8), there}, {nil, there}, {rights(7)[:9], there},
+		{rights(7, 7)[:len(rights(7))], there}, {make([]byte, 64), there}, {rights(5), there},
+	} {
+		if got := recv(c.ctl); got != c.want {
+			t.Errorf("%d: fd 7 is %s, want %s", i, got, c.want)
+		}
+	}
+	if err := check(m.State); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	m := newMachine(t, arena.Config{}, Config{Users: 2, Groups: 1})
+	for i, n := range []string{"ann", "bob", "eve"} {
+		m.AddUser(&snapshot.User{UID: uint32(5 + i), Name: n})
+		m.AddGroup(&snapshot.Group{GID: uint32(5 + i), Name: n})
+	}
+	m.AddGroup(&snapshot.Group{GID: 9, Name: "+"})
+	for _, c := range []struct {
+		id          uint32
+		user, group string
+	}{{5, "ann", "ann"}, {6, "bob", ""}, {7, "", ""}, {0, "root", "root"}} {
+		if u, g := string(m.UserName(0, c.id)), string(m.GroupName(0, c.id)); u != c.user || g != c.group {
+			t.Errorf("%d is %q and %q, want %q and %q", c.id, u, g, c.user, c.group)
+		}
+	}
+	if st := m.Stats(); st.UsersDropped != 3 || st.Users != 2 || st.Groups != 1 {
+		t.Errorf("%+v", st)
+	}
+	long := strings.Repeat("/abc", 2000)
+	addProcess(m, 9, 1, "x")
+	e := m.do(t, openRecord(&m.b, 1e9, 9, 7, long))
+	r := m.a.Files.Record(e.File())
+	if n := m.str(get32(r, wasmabi.FileName)); n != long[:maxName] || r[wasmabi.FileBits]&wasmabi.FileNameCut == 0 || m.Stats().NamesCut != 1 {
+		t.Errorf("a name of %d bytes, bits %d", len(n), r[wasmabi.FileBits])
+	}
+	m.do(t, clone(m.b.Start(1e9, 9, event.SyscallChdirX).Int(0).String(long).Done()))
+	if cwd := m.str(get32(m.rec(m.FindThread(9)), wasmabi.ThreadCwd)); cwd != "/" {
+		t.Errorf("cwd has %d bytes", len(cwd))
 	}
 	if err := check(m.State); err != nil {
 		t.Error(err)

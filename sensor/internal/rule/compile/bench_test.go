@@ -191,12 +191,12 @@ func TestBenchRules(t *testing.T) {
 	for _, mix := range mixes {
 		w := usual(t)
 		w.usualEvents(mix.types)
-		u := w.loadModule("compiler", code)
+		u := w.loadModule("auto", code)
 		u.extract()
 		w.same(p, u.judge(), w.expect(p))
 	}
 	w := newWorld(t, 1)
-	u := w.loadModule("compiler", code)
+	u := w.loadModule("auto", code)
 	for range 4 {
 		w.a.Flushed()
 		w.events(wasmabi.BatchMax)

@@ -3,10 +3,12 @@ package compile
 import (
 	"flag"
 	"fmt"
+	"math/rand"
 	"strings"
 	"testing"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/field"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/check"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/eval/rulegen"
 )
@@ -48,7 +50,7 @@ func genFields(t testing.TB) []rulegen.Field {
 			case field.IP:
 				consts = []string{"127.0.0.1", "192.0.2.7", "::1", "2001:db8::1", "0.0.0.0", "198.51.100.1"}
 			case field.IPNet:
-				consts = []string{"127.0.0.0/8", "192.0.2.0/25", "0.0.0.0/0", "::/0", "2001:db8::/33", "10.1.2.3/32", "::1/128", "2001:db8::/64"}
+				consts = []string{"127.0.0.0/8", "192.0.2.0/25", "0.0.0.0/0", "::/0", "2001:db8::/33", "10.1.2.3/32", "10.1.0.0/15", "192.0.2.6/31", "::1/128", "2001:db8::/64"}
 			case field.Bool:
 				consts = []string{"true", "false"}
 			case field.Port:
@@ -110,9 +112,32 @@ func genFields(t testing.TB) []rulegen.Field {
 	return out
 }
 
+// mixed makes a condition of n of the parts.
+func mixed(r *rand.Rand, parts []ast.Expr, n int) ast.Expr {
+	if n <= 1 {
+		x := pick(r, parts)
+		if r.Intn(3) == 0 {
+			return &ast.Not{X: x}
+		}
+		return x
+	}
+	k := 1 + r.Intn(n-1)
+	x := []ast.Expr{mixed(r, parts, k), mixed(r, parts, n-k)}
+	if r.Intn(2) == 0 {
+		return &ast.And{X: x}
+	}
+	return &ast.Or{X: x}
+}
+
 // TestAgainstOracle compiles random rules, judges random events with them, and compares with the slow evaluator.
 func TestAgainstOracle(t *testing.T) {
 	fields := genFields(t)
+	var ancestors []rulegen.Field
+	for _, f := range fields {
+		if f.Ref.Any() {
+			ancestors = append(ancestors, f)
+		}
+	}
 	alerts := 0
 	for s := *seed; s < *seed+int64(*rounds) && !t.Failed(); s++ {
 		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
@@ -123,16 +148,25 @@ func TestAgainstOracle(t *testing.T) {
 				for range 6 {
 					few = append(few, pick(w.r, fields))
 				}
+				few = append(few, pick(w.r, ancestors))
 			}
 			var conds []string
+			var pool []ast.Expr // what rules share, as macros make them do
+			for range 4 {
+				pool = append(pool, rulegen.Expr(w.r, few, 1+w.r.Intn(4)))
+			}
 			for range 1 + w.r.Intn(12) {
-				conds = append(conds, rulegen.Condition(w.r, few, 1+w.r.Intn(8)))
+				x := rulegen.Expr(w.r, few, 1+w.r.Intn(8))
+				if s%3 > 0 {
+					x = mixed(w.r, pool, 2+w.r.Intn(5))
+				}
+				conds = append(conds, ast.Print(x))
 			}
 			p := rules(t, conds...)
 			w.events(256)
 			engine := "interpreter"
 			if s%4 == 1 {
-				engine = "compiler"
+				engine = "auto"
 			}
 			u := w.load(engine, p, Options{})
 			u.extract()

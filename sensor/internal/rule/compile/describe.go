@@ -10,12 +10,16 @@ import (
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
+// fuel is what a batch may use: some hundred times what it needs, for searches in the longest command lines of many
+// ancestors, which whoever wants to go unseen can arrange.
+const fuel = 1_000_000_000
+
 // describe adds the custom sections: the manifest and the table of rules.
 func (m *module) describe(programs []*program, columns []string) error {
 	man := wasmabi.Manifest{
 		Name: m.opts.Name, Version: m.opts.Version, Description: m.opts.Description, Source: "syscall", ABIMinor: wasmabi.Minor,
 		Events: []string{}, EventCodes: []uint16{}, Fields: columns, WindowSize: m.opts.WindowSize,
-		MemoryLimit: m.window + wasm.PageSize,
+		MemoryLimit: m.window + wasm.PageSize, Fuel: fuel,
 	}
 	for _, types := range columnTypes(programs, len(columns)) {
 		man.FieldEvents = append(man.FieldEvents, types)
@@ -44,8 +48,12 @@ func (m *module) describe(programs []*program, columns []string) error {
 	}
 	table := wasmabi.RuleTable{Rules: []wasmabi.Rule{}}
 	for _, r := range m.rules {
+		codes := make([]uint16, 0, len(r.Types))
+		for _, t := range r.Types {
+			codes = append(codes, uint16(t))
+		}
 		table.Rules = append(table.Rules, wasmabi.Rule{
-			Name: r.Name, Desc: r.Desc, Priority: r.Priority, Source: r.Source, Tags: r.Tags, Output: r.Output,
+			Name: r.Name, Desc: r.Desc, Priority: r.Priority, Source: r.Source, Tags: r.Tags, Output: r.Output, EventCodes: codes,
 			File: r.Pos.File, Line: r.Pos.Line,
 		})
 	}

@@ -55,7 +55,7 @@ func TestFalcoRules(t *testing.T) {
 		}
 		validate(t, code)
 		w := newWorld(t, 1)
-		u := w.loadModule("compiler", code)
+		u := w.loadModule("auto", code)
 		t.Logf("%d rules: %d bytes, compiled in %v; %d columns %q; host %+v", len(p.Rules), len(code), took,
 			len(u.refs), u.m.Manifest().Fields, u.m.Times())
 		for range 4 {

@@ -291,6 +291,9 @@ func matchGlob(toks []globTok, s []byte) bool {
 	}
 }
 
+// wildcards are the characters that make a component of a path a pattern.
+const wildcards = "?*["
+
 // pathPart is one component of a path that pmatch looks for; with wildcards toks is its pattern.
 type pathPart struct {
 	text []byte
@@ -306,7 +309,7 @@ func pathParts(path []byte) []pathPart {
 			continue
 		}
 		p := pathPart{text: c}
-		if bytes.ContainsAny(c, "?*[") {
+		if bytes.ContainsAny(c, wildcards) {
 			p.wild, p.toks = true, parseGlob(c)
 		}
 		out = append(out, p)

@@ -143,8 +143,8 @@ func ofType(r *field.Ref, t event.Type, v *field.Value) bool {
 	return true
 }
 
-// maxText is the most bytes of a constant.
-const maxText = 32 << 10
+// maxText is the most bytes of a constant: Linux's longest path.
+const maxText = 4096
 
 // takes reports why the source can't be compared so.
 func (s *source) takes(op check.Op, vals []check.Const) error {
@@ -155,7 +155,7 @@ func (s *source) takes(op check.Op, vals []check.Const) error {
 	case field.String, field.Bytes:
 		for _, v := range vals {
 			if len(v.Bytes) > maxText {
-				return fmt.Errorf("a text of %d bytes: no value is longer than %d", len(v.Bytes), maxText)
+				return fmt.Errorf("a text of %d bytes is too long: at most %d", len(v.Bytes), maxText)
 			}
 		}
 	case field.IP, field.IPNet:

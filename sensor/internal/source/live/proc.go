@@ -186,7 +186,7 @@ func (p *procfs) thread(pid, tid int32, inits map[uint64]uint64) (snapshot.Threa
 			}
 		}
 	}
-	t.SharesFiles = tid != pid
+	t.SharesFiles = tid != pid // no file tells of the rare thread that doesn't
 	if b, err = p.read(pidPath(tid, "loginuid"), 32); err == nil {
 		if v, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32); err == nil {
 			t.LoginUID = uint32(v)

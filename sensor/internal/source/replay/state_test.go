@@ -58,7 +58,7 @@ func through(t *testing.T, r *capture.Reader) (out []seen, st state.Stats) {
 			if err != nil {
 				return err
 			}
-			refs := s.Apply(r, m)
+			refs := s.Apply(r, m, true)
 			v := seen{typ: r.Type(), bits: m.Bits}
 			if refs.Thread != 0 {
 				th := a.Threads.Record(refs.Thread)

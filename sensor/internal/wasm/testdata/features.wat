@@ -102,7 +102,7 @@
     (table.fill $u (i32.const 2) (ref.func $odd) (i32.const 2))
     (table.set $u (i32.const 0) (global.get $ref))
     (drop (table.grow $u (ref.func $add) (i32.and (local.get $n) (i32.const 3))))
-    (i32.add (table.size $u) (call_indirect $u (type $unary) (local.get $n) (i32.and (local.get $n) (i32.const 3)))))
+    (i32.add (table.size $u) (call_indirect $u (type $unary) (i32.and (local.get $n) (i32.const 15)) (i32.and (local.get $n) (i32.const 3)))))
   (func (export "tables_outside") (param $n i32) (result i32)
     (table.copy $u $u (i32.const 1) (i32.const 0) (local.get $n))
     (elem.drop $passive)

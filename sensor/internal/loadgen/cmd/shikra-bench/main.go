@@ -233,19 +233,24 @@ func (s *sensor) metrics() (map[string]float64, error) {
 	return out, sc.Err()
 }
 
-// cpuSeconds is the user and system time of a process (proc(5), fields 14 and 15 of stat, in ticks of 10 ms).
+// cpuSeconds is the time that a process's threads ran (Documentation/scheduler/sched-stats.rst: the first number of
+// schedstat, in ns): exact, where the ticks of stat miss short runs.
 func cpuSeconds(pid int) float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil {
 		return 0
 	}
-	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	if len(f) < 13 {
-		return 0
+	sum := 0.0
+	for _, t := range tasks {
+		b, err := os.ReadFile(t)
+		if err != nil {
+			continue
+		}
+		ns, _, _ := strings.Cut(string(b), " ")
+		v, _ := strconv.ParseFloat(ns, 64)
+		sum += v
 	}
-	u, _ := strconv.ParseFloat(f[11], 64)
-	k, _ := strconv.ParseFloat(f[12], 64)
-	return (u + k) / 100
+	return sum / 1e9
 }
 
 // memory returns the peak of the resident set and the proportional set size, in MB.

@@ -1,0 +1,202 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Report says what this kernel and this process's rights allow, each thing found out by trying it.
+type Report struct {
+	Kernel string `json:"kernel"` // release and architecture
+	OK     bool   `json:"ok"`     // the sensor can run: everything that is required works
+	Items  []Item `json:"items"`
+	Hooks  []Hook `json:"hooks,omitempty"` // programs that were refused; none when nothing could be loaded
+}
+
+// Item is one thing that was tried.
+type Item struct {
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Required bool   `json:"required"`         // the sensor can't do without
+	Reason   string `json:"reason,omitempty"` // why not, or what it would be for
+}
+
+// String lists the report, one thing a line.
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "kernel %s\n", r.Kernel)
+	for _, it := range r.Items {
+		verdict := "yes"
+		switch {
+		case !it.OK && it.Required:
+			verdict = "NO"
+		case !it.OK:
+			verdict = "no"
+		}
+		fmt.Fprintf(&b, "%-4s %-26s %s\n", verdict, it.Name, it.Reason)
+	}
+	for _, h := range r.Hooks {
+		fmt.Fprintf(&b, "off  %-26s %s (%s)\n", h.Name, h.Reason, strings.Join(h.Serves, ", "))
+	}
+	if r.OK {
+		b.WriteString("the sensor can run here\n")
+	} else {
+		b.WriteString("the sensor can't run here\n")
+	}
+	return b.String()
+}
+
+// Check tries everything that the sensor uses or might use. It loads and attaches programs, and takes them away again.
+func Check() Report {
+	var uts unix.Utsname
+	_ = unix.Uname(&uts)
+	r := Report{Kernel: unix.ByteSliceToString(uts.Release[:]) + " " + unix.ByteSliceToString(uts.Machine[:])}
+	add := func(name string, required bool, use string, err error) {
+		it := Item{Name: name, OK: err == nil, Required: required, Reason: use}
+		if err != nil {
+			it.Reason = reasonOf(err)
+		}
+		r.Items = append(r.Items, it)
+	}
+	for _, c := range []struct {
+		name string
+		bit  uint
+	}{{"CAP_BPF", unix.CAP_BPF}, {"CAP_PERFMON", unix.CAP_PERFMON}, {"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN}} {
+		add(c.name, false, "", haveCap(c.bit))
+	}
+	_, err := os.Stat("/sys/kernel/btf/vmlinux")
+	add("kernel types (BTF)", true, "/sys/kernel/btf/vmlinux", err)
+	add("BPF JIT", false, "", haveJIT())
+	for _, m := range []struct {
+		name string
+		spec ebpf.MapSpec
+	}{
+		{"ring buffer", ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize())}},
+		{"memory-mapped array", ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE}},
+		{"program array", ebpf.MapSpec{Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1}},
+	} {
+		mp, err := ebpf.NewMap(&m.spec)
+		if err == nil {
+			err = mp.Close()
+		}
+		add(m.name, true, "", err)
+	}
+	for _, h := range []struct {
+		name, attachTo, use string
+		typ                 ebpf.ProgramType
+		at                  ebpf.AttachType
+		required            bool
+	}{
+		{"tp_btf", "sys_exit", "system calls", ebpf.Tracing, ebpf.AttachTraceRawTp, true},
+		{"iterator over tasks", "task", "the first snapshot; /proc instead", ebpf.Tracing, ebpf.AttachTraceIter, false},
+		{"iterator over files", "task_file", "the first snapshot; /proc instead", ebpf.Tracing, ebpf.AttachTraceIter, false},
+		{"fentry", "security_file_open", "not used yet", ebpf.Tracing, ebpf.AttachTraceFEntry, false},
+		{"lsm", "file_open", "not used yet", ebpf.LSM, ebpf.AttachLSMMac, false},
+	} {
+		add(h.name, h.required, h.use, tryTracing(h.typ, h.at, h.attachTo))
+	}
+	add("kprobe", false, "not used yet", tryKprobe())
+	add("bpf_rdonly_cast", false, "kernel fields without a helper call, from 6.2", haveKfunc("bpf_rdonly_cast"))
+
+	p, err := Load(Config{RingBytes: MinRingBytes})
+	if err == nil {
+		defer p.Close()
+		err = p.Attach()
+	}
+	add("the probe's programs", true, "", err)
+	if p != nil {
+		for _, h := range p.Hooks() {
+			if h.State == StateRefused {
+				r.Hooks = append(r.Hooks, h)
+			}
+		}
+	}
+	r.OK = true
+	for _, it := range r.Items {
+		r.OK = r.OK && (it.OK || !it.Required)
+	}
+	return r
+}
+
+var errNoCap = errors.New("this process doesn't have it")
+
+func haveCap(bit uint) error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return err
+	}
+	if data[bit/32].Effective&(1<<(bit%32)) == 0 {
+		return errNoCap
+	}
+	return nil
+}
+
+func haveJIT() error {
+	b, err := os.ReadFile("/proc/sys/net/core/bpf_jit_enable")
+	switch {
+	case err != nil:
+		return err
+	case strings.TrimSpace(string(b)) == "0":
+		return errors.New("net.core.bpf_jit_enable is 0: programs are interpreted")
+	}
+	return nil
+}
+
+// haveKfunc looks for a function that programs may call in the kernel's types.
+func haveKfunc(name string) error {
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		return err
+	}
+	var fn *btf.Func
+	return spec.TypeByName(name, &fn)
+}
+
+// tryTracing loads a program that does nothing, and attaches it.
+func tryTracing(typ ebpf.ProgramType, at ebpf.AttachType, to string) error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: typ, AttachType: at, AttachTo: to, License: "Dual BSD/GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	var l link.Link
+	switch at {
+	case ebpf.AttachTraceIter:
+		l, err = link.AttachIter(link.IterOptions{Program: p})
+	case ebpf.AttachLSMMac:
+		l, err = link.AttachLSM(link.LSMOptions{Program: p})
+	default:
+		l, err = link.AttachTracing(link.TracingOptions{Program: p})
+	}
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+func tryKprobe() error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Kprobe, License: "Dual BSD/GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	l, err := link.Kprobe("do_exit", p, nil)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}

@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package probe
+
+func compatCases() []callCase { return nil }

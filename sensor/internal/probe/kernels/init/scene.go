@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The whole sensor watches a short scene: this program, under the names of others, does what the default rules are for.
+
+// sensor is where kernels.sh puts it, when the scene is to be played.
+const sensor = "/usr/bin/shikra"
+
+// How long the sensor may take to start, to alert and to stop; emulated, it has to compile its rules first.
+const (
+	startTime = 90 * time.Second
+	alertTime = 30 * time.Second
+	stopTime  = 20 * time.Second
+)
+
+// parts are what this program does under other names.
+var parts = map[string]func() error{
+	"cat": func() error {
+		_, err := os.ReadFile(os.Args[1])
+		return err
+	},
+	"nginx": func() error { return exec.Command("/usr/bin/sh", "-c", "id").Run() },
+	"tee":   func() error { return os.WriteFile(os.Args[1], []byte("#!\n"), 0o755) },
+	"sh": func() error {
+		if os.Args[1] != "connect" {
+			return nil
+		}
+		c, err := net.Dial("tcp", os.Args[2])
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	},
+}
+
+// expectation is an alert that has to come, with the values that some of its fields have to have.
+type expectation struct {
+	rule   string
+	fields map[string]string
+}
+
+// playScene starts the sensor with its default rules, plays, and checks that each part was noticed and that the sensor stops
+// when told to.
+func playScene(w io.Writer) error {
+	for name := range parts {
+		at := "/usr/bin/" + name
+		if name == "nginx" {
+			at = "/usr/sbin/" + name
+		}
+		if err := os.Link("/init", at); err != nil {
+			return err
+		}
+	}
+	cmd := exec.Command(sensor, "run", "--json")
+	alerts, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	watching := make(chan struct{})
+	lines := make(chan string, 1024)
+	go func() {
+		defer close(lines)
+		for sc := bufio.NewScanner(alerts); sc.Scan(); {
+			fmt.Fprintln(w, sc.Text())
+			lines <- sc.Text()
+		}
+	}()
+	go func() {
+		told := false
+		for sc := bufio.NewScanner(logs); sc.Scan(); {
+			fmt.Fprintln(w, sc.Text())
+			if !told && strings.Contains(sc.Text(), "msg=watching") {
+				told = true
+				close(watching)
+			}
+		}
+		ended <- cmd.Wait()
+	}()
+	select {
+	case <-watching:
+	case err := <-ended:
+		return fmt.Errorf("the sensor ended: %w", errors.Join(err, errors.New("before it watched")))
+	case <-time.After(startTime):
+		_ = cmd.Process.Kill()
+		return fmt.Errorf("the sensor doesn't watch after %v", startTime)
+	}
+	want, err := act()
+	if err != nil {
+		_ = cmd.Process.Kill()
+		return err
+	}
+	want, strange := await(lines, want)
+	if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+		return err
+	}
+	go func() { // the sensor isn't held up by what nobody waits for any more
+		for range lines {
+		}
+	}()
+	select {
+	case err = <-ended:
+		if err != nil {
+			err = fmt.Errorf("the sensor stopped with %w", err)
+		}
+	case <-time.After(stopTime):
+		_ = cmd.Process.Kill()
+		err = fmt.Errorf("the sensor doesn't stop within %v", stopTime)
+	}
+	errs := []error{err}
+	for _, m := range want {
+		errs = append(errs, fmt.Errorf("no alert %q with %v", m.rule, m.fields))
+	}
+	for _, s := range strange {
+		errs = append(errs, fmt.Errorf("alert for nothing: %s", s))
+	}
+	return errors.Join(errs...)
+}
+
+// act plays each part, and returns the alerts that have to follow.
+func act() ([]expectation, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	for _, args := range [][]string{
+		{"/usr/bin/cat", "/etc/shadow"},
+		{"/usr/sbin/nginx"},
+		{"/usr/bin/tee", "/usr/bin/planted"},
+		{"/usr/bin/sh", "connect", l.Addr().String()},
+	} {
+		if err := child(os.Stderr, alertTime, args[0], args[1:]...); err != nil {
+			return nil, fmt.Errorf("play %s: %w", args[0], err)
+		}
+	}
+	return []expectation{
+		{"Sensitive file read", map[string]string{
+			"fd.name": "/etc/shadow", "proc.cmdline": "cat /etc/shadow", "proc.pname": "init", "user.name": "root", "proc.exepath": "/usr/bin/cat"}},
+		{"Shell started by a network daemon", map[string]string{
+			"proc.cmdline": "sh -c id", "proc.pname": "nginx", "user.name": "root", "proc.exepath": "/usr/bin/sh"}},
+		{"Write below a binary directory", map[string]string{"fd.name": "/usr/bin/planted", "proc.cmdline": "tee /usr/bin/planted"}},
+		{"Shell connects to the network", map[string]string{"proc.cmdline": "sh connect " + l.Addr().String(), "proc.pname": "init"}},
+	}, nil
+}
+
+// await reads alerts until all that are wanted have come, and some time has passed in which others might. It returns those
+// that are still wanted, and the alerts that nobody wanted.
+func await(lines <-chan string, want []expectation) (missing []expectation, strange []string) {
+	end := time.After(alertTime)
+	for {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				return want, strange
+			}
+			i := indexOf(want, line)
+			if i < 0 {
+				strange = append(strange, line)
+				continue
+			}
+			if want = append(want[:i], want[i+1:]...); len(want) == 0 {
+				end = time.After(time.Second)
+			}
+		case <-end:
+			return want, strange
+		}
+	}
+}
+
+// indexOf returns which of the expectations an alert fulfils, -1 for none.
+func indexOf(want []expectation, line string) int {
+	var a struct {
+		Rule   string         `json:"rule"`
+		Fields map[string]any `json:"output_fields"`
+	}
+	if json.Unmarshal([]byte(line), &a) != nil {
+		return -1
+	}
+next:
+	for i, e := range want {
+		if e.rule != a.Rule {
+			continue
+		}
+		for k, v := range e.fields {
+			if fmt.Sprint(a.Fields[k]) != v {
+				continue next
+			}
+		}
+		return i
+	}
+	return -1
+}
