@@ -26,7 +26,7 @@ __inline_always void submit__count_lost(struct cpu *c, u32 type)
 /* Starts a record of type at p: everything in the header but its length. */
 __inline_always void submit__write_header(struct rec *r, u32 type, u32 n, s64 tid, u32 nr, u32 compat)
 {
-	*(u64 *)(r->p + RECORD_TS) = 1;
+	*(u64 *)(r->p + RECORD_TS) = bpf_ktime_get_boot_ns();
 	*(u16 *)(r->p + RECORD_TYPE) = type;
 	*(u16 *)(r->p + RECORD_NPARAMS) = n;
 	*(s64 *)(r->p + RECORD_TID) = tid;

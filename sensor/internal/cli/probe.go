@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
@@ -18,10 +20,10 @@ func (a *app) probeCmd() *cobra.Command {
 				if err := a.printJSON(r); err != nil {
 					return err
 				}
-			} else if err := r.WriteText(a.out); err != nil {
+			} else if _, err := fmt.Fprint(a.out, r); err != nil {
 				return err
 			}
-			if !r.OK() {
+			if !r.OK {
 				return silentError{errProbe}
 			}
 			return nil

@@ -291,11 +291,16 @@ func TestRefused(t *testing.T) {
 		{"unknown segment", func(g *guest) { g.manifest.Segments = []string{"secrets"} }, `unknown segment "secrets"`},
 		{"segment twice", func(g *guest) { g.manifest.Segments = []string{"files", "files"} }, "named twice"},
 		{"fields without columns", func(g *guest) { g.manifest.Fields = []string{"proc.name"} }, "field proc.name: this host extracts no fields"},
+		{"field events for other fields", func(g *guest) { g.manifest.FieldEvents = [][]uint16{{}} }, "field_events has 1 lists for 0 fields"},
+		{"field events of other events", func(g *guest) {
+			g.manifest.Fields, g.manifest.FieldEvents = []string{"a"}, [][]uint16{{uint16(openat)}}
+		}, "field_events of a: event_codes doesn't have 307"},
 		{"too much memory", func(g *guest) { g.manifest.MemoryLimit = 1 << 30 }, "asks for 1140850688 bytes of memory, its window included; this host gives at most 268435456"},
 		{"more memory than declared", func(g *guest) { g.manifest.MemoryLimit = 65536 }, "starts with 68157440 bytes of memory and declares 67174400"},
 		{"too much fuel", func(g *guest) { g.manifest.Fuel = 1 << 40 }, "units of fuel"},
 		{"alerts without rules", func(g *guest) { g.rules = nil }, "needs a rule table"},
 		{"unknown priority", func(g *guest) { g.rules[1].Priority = "WARNING" }, `unknown priority "WARNING"`},
+		{"rule with an unknown code", func(g *guest) { g.rules[1].EventCodes = []uint16{9999} }, `rule "r" names the unknown event code 9999`},
 		{"rule without a name", func(g *guest) { g.rules[1].Name = "" }, "rule 1 has no name"},
 		{"other import", func(g *guest) { g.Import("wasi_snapshot_preview1", "fd_write", i32, i32) }, `import func "wasi_snapshot_preview1"."fd_write" isn't something`},
 		{"unknown capability", func(g *guest) { g.Import(wasmabi.ImportModule, "http", i32, i32) }, `import func "shikra_v1"."http" isn't something`},

@@ -117,7 +117,7 @@ func (m *Module) checkImports(bin *wasm.Binary) error {
 			if got := bin.Types[im.Type]; got.String() != sigAlert.String() {
 				return fmt.Errorf("import %s.%s has the type %s, not %s", im.Module, im.Name, got, sigAlert)
 			}
-			if len(m.rules) == 0 {
+			if m.rules == nil {
 				return fmt.Errorf("import %s.%s needs a rule table (section %s)", im.Module, im.Name, wasmabi.SectionRules)
 			}
 		case strings.HasPrefix(im.Module, "shikra_v") && im.Module != wasmabi.ImportModule:

@@ -41,7 +41,7 @@ func ReadManifest(module []byte) (*wasmabi.Manifest, error) {
 	return m, nil
 }
 
-// ReadRules returns the rule table of a module, checked; empty when it has none.
+// ReadRules returns the rule table of a module, checked; nil when it has none.
 func ReadRules(module []byte) ([]wasmabi.Rule, error) {
 	data, ok, err := wasm.CustomSection(module, wasmabi.SectionRules)
 	if err != nil || !ok {
@@ -61,6 +61,14 @@ func ReadRules(module []byte) ([]wasmabi.Rule, error) {
 		if !slices.Contains(priorities, r.Priority) {
 			return nil, fmt.Errorf("section %s: rule %q has the unknown priority %q", wasmabi.SectionRules, r.Name, r.Priority)
 		}
+		for _, c := range r.EventCodes {
+			if !event.Type(c).Known() {
+				return nil, fmt.Errorf("section %s: rule %q names the unknown event code %d", wasmabi.SectionRules, r.Name, c)
+			}
+		}
+	}
+	if t.Rules == nil {
+		t.Rules = []wasmabi.Rule{}
 	}
 	return t.Rules, nil
 }
@@ -93,6 +101,16 @@ func checkManifest(m *wasmabi.Manifest) error {
 	}
 	if err := checkEvents(m); err != nil {
 		return err
+	}
+	if len(m.FieldEvents) > 0 && len(m.FieldEvents) != len(m.Fields) {
+		return fmt.Errorf("field_events has %d lists for %d fields", len(m.FieldEvents), len(m.Fields))
+	}
+	for k, codes := range m.FieldEvents {
+		for _, c := range codes {
+			if !slices.Contains(m.EventCodes, c) {
+				return fmt.Errorf("field_events of %s: event_codes doesn't have %d", m.Fields[k], c)
+			}
+		}
 	}
 	seen := map[string]bool{}
 	for _, f := range m.Fields {

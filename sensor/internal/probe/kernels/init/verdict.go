@@ -34,8 +34,10 @@ func (v *verdict) add(what string, err error) {
 func (v *verdict) runTests(w io.Writer, bin string) {
 	dir := filepath.Dir(bin)
 	args := []string{"-test.v", "-test.short", "-test.timeout", testsTime.String()}
-	if pattern, err := os.ReadFile(filepath.Join(dir, "run")); err == nil {
-		args = append(args, "-test.run", strings.TrimSpace(string(pattern)))
+	for _, choice := range []string{"run", "skip"} {
+		if pattern, err := os.ReadFile(filepath.Join(dir, choice)); err == nil {
+			args = append(args, "-test."+choice, strings.TrimSpace(string(pattern)))
+		}
 	}
 	var out bytes.Buffer
 	err := childIn(dir, io.MultiWriter(w, &out), testsTime+10*time.Second, bin, args...)
