@@ -206,6 +206,9 @@ func TestNoAllocations(t *testing.T) {
 	}
 	p, feed := quiet(t)
 	defer p.Close()
+	if p.host.EngineMode() == "interpreter" {
+		t.Skip("the interpreter itself allocates in each call")
+	}
 	feed(20000)
 	if n := testing.AllocsPerRun(10, func() { feed(1000) }); n > 2 {
 		t.Errorf("%v allocations for 1000 events", n)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,16 +28,21 @@ const (
 	stopTime  = 20 * time.Second
 )
 
-// parts are what this program does under other names.
+// parts are what this program does under other names; tests want a sleep, too.
 var parts = map[string]func() error{
 	"cat": func() error {
 		_, err := os.ReadFile(os.Args[1])
 		return err
 	},
+	"sleep": func() error {
+		seconds, err := strconv.ParseFloat(os.Args[1], 64)
+		time.Sleep(time.Duration(seconds * float64(time.Second)))
+		return err
+	},
 	"nginx": func() error { return exec.Command("/usr/bin/sh", "-c", "id").Run() },
 	"tee":   func() error { return os.WriteFile(os.Args[1], []byte("#!\n"), 0o755) },
 	"sh": func() error {
-		if os.Args[1] != "connect" {
+		if len(os.Args) < 3 || os.Args[1] != "connect" {
 			return nil
 		}
 		c, err := net.Dial("tcp", os.Args[2])
@@ -53,18 +59,19 @@ type expectation struct {
 	fields map[string]string
 }
 
-// playScene starts the sensor with its default rules, plays, and checks that each part was noticed and that the sensor stops
-// when told to.
-func playScene(w io.Writer) error {
+// castParts makes the names under which this program plays them.
+func castParts() error {
 	for name := range parts {
-		at := "/usr/bin/" + name
-		if name == "nginx" {
-			at = "/usr/sbin/" + name
-		}
-		if err := os.Link("/init", at); err != nil {
+		if err := os.Link("/init", "/usr/bin/"+name); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// playScene starts the sensor with its default rules, plays, and checks that each part was noticed and that the sensor stops
+// when told to.
+func playScene(w io.Writer) error {
 	cmd := exec.Command(sensor, "run", "--json")
 	alerts, err := cmd.StdoutPipe()
 	if err != nil {
@@ -147,7 +154,7 @@ func act() ([]expectation, error) {
 	defer l.Close()
 	for _, args := range [][]string{
 		{"/usr/bin/cat", "/etc/shadow"},
-		{"/usr/sbin/nginx"},
+		{"/usr/bin/nginx"},
 		{"/usr/bin/tee", "/usr/bin/planted"},
 		{"/usr/bin/sh", "connect", l.Addr().String()},
 	} {

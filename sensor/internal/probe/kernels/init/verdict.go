@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// verdict counts what passed and keeps the names of what didn't, each with the first thing that was said about it.
+// verdict counts what passed and keeps the names of what didn't, each with the first and the last thing that it said.
 type verdict struct {
 	passed          int
 	failures, skips []string
@@ -66,8 +66,11 @@ func (v *verdict) judge(pkg string, out []byte, err error) {
 		} else if m := resultLine.FindStringSubmatch(line); m != nil {
 			results[m[1]] = append(results[m[1]], m[2])
 			current = m[2]
-		} else if m := saidLine.FindStringSubmatch(line); m != nil && said[current] == "" {
-			said[current] = m[1]
+		} else if m := saidLine.FindStringSubmatch(line); m != nil {
+			first, _, _ := strings.Cut(said[current], " ... ")
+			if said[current] = m[1]; first != "" {
+				said[current] = first + " ... " + m[1]
+			}
 		}
 	}
 	parents := map[string]bool{}
