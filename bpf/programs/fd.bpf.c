@@ -4,7 +4,6 @@
 CALL(close)
 {
 	struct rec r;
-	if (c.nr) return 0;
 	if (!RESERVE(&r, &c, SYSCALL_CLOSE_X))
 		return 0;
 	/* res: ParamErrno */
