@@ -42,6 +42,29 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// sizes are the bytes of each segment, before they are rounded up to wasmabi.WindowAlign.
+func (c Config) sizes() [wasmabi.NumSegments]int {
+	return [wasmabi.NumSegments]int{
+		wasmabi.SegmentBatch:      wasmabi.PayloadOffset + max(c.Payload, 256<<10),
+		wasmabi.SegmentThreads:    (c.Threads + 1) * wasmabi.ThreadSize,
+		wasmabi.SegmentFiles:      (c.Files + 1) * wasmabi.FileSize,
+		wasmabi.SegmentContainers: (c.Containers + 1) * wasmabi.ContainerSize,
+		wasmabi.SegmentStrings:    max(c.Strings, 1<<20),
+		wasmabi.SegmentPrivate:    max(c.Private, 1<<20),
+	}
+}
+
+// WindowSize returns the bytes that a guest must reserve to have all segments of such an arena in its window.
+func (c Config) WindowSize() uint32 {
+	n := uint64(wasmabi.DirectorySize)
+	for _, size := range c.withDefaults().sizes() {
+		n += uint64(roundUp(size))
+	}
+	return uint32(min(n, math.MaxUint32&^(wasmabi.WindowAlign-1)))
+}
+
+func roundUp(size int) int { return (size + wasmabi.WindowAlign - 1) &^ (wasmabi.WindowAlign - 1) }
+
 // Arena is the memory that host and guests share.
 type Arena struct {
 	Batch      *Batch
@@ -62,19 +85,11 @@ type segment struct {
 // New makes the segments. Pages take memory when they are first written.
 func New(c Config) (*Arena, error) {
 	c = c.withDefaults()
-	sizes := [wasmabi.NumSegments]int{
-		wasmabi.SegmentBatch:      wasmabi.PayloadOffset + max(c.Payload, 256<<10),
-		wasmabi.SegmentThreads:    (c.Threads + 1) * wasmabi.ThreadSize,
-		wasmabi.SegmentFiles:      (c.Files + 1) * wasmabi.FileSize,
-		wasmabi.SegmentContainers: (c.Containers + 1) * wasmabi.ContainerSize,
-		wasmabi.SegmentStrings:    max(c.Strings, 1<<20),
-		wasmabi.SegmentPrivate:    max(c.Private, 1<<20),
-	}
 	a := &Arena{}
 	for i := range a.segs {
 		a.segs[i].fd = -1
 	}
-	for i, n := range sizes {
+	for i, n := range c.sizes() {
 		if err := a.segs[i].open("shikra-"+wasmabi.Segment(i).String(), n); err != nil {
 			a.Close()
 			return nil, err
@@ -90,7 +105,7 @@ func New(c Config) (*Arena, error) {
 }
 
 func (s *segment) open(name string, size int) error {
-	size = (size + wasmabi.WindowAlign - 1) &^ (wasmabi.WindowAlign - 1)
+	size = roundUp(size)
 	if size <= 0 || uint64(size) > math.MaxUint32/2 {
 		return fmt.Errorf("arena segment %s: %d bytes is out of range", name, size)
 	}

@@ -354,3 +354,24 @@ func BenchmarkIntern(b *testing.B) {
 		}
 	})
 }
+
+// TestWindowSize: what a configuration promises is what its segments take.
+func TestWindowSize(t *testing.T) {
+	for _, c := range []Config{{}, {Threads: 100000, Strings: 64 << 20}, {Threads: 16, Files: 64, Strings: 1, Private: 1}} {
+		a, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := wasmabi.DirectorySize
+		for s := range wasmabi.NumSegments {
+			_, size := a.Segment(s)
+			n += size
+		}
+		if c.WindowSize() != uint32(n) {
+			t.Errorf("%+v: %d, want %d", c, c.WindowSize(), n)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -43,7 +43,7 @@ func (a *app) eventsCmd() *cobra.Command {
 				filter = args[0]
 			}
 			src := []load.Source{{Name: "filter", Data: filterRule(filter, format)}}
-			mods, err := a.modules(src, check.Options{}, false, false)
+			mods, err := a.modules(cfg, src, check.Options{}, false, false)
 			if err != nil {
 				return err
 			}

@@ -35,7 +35,7 @@ func (a *app) replayCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			mods, err := a.modules(src, checkOptions(cfg), allowUnsigned, len(rules) > 0)
+			mods, err := a.modules(cfg, src, checkOptions(cfg), allowUnsigned, len(rules) > 0)
 			if err != nil {
 				return err
 			}

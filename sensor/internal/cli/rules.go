@@ -47,7 +47,7 @@ func ruleSources(c *config.Config, named []string) ([]load.Source, error) {
 }
 
 // modules compiles the rules files to one module and puts the modules named beside it. Warnings go to stderr when loud.
-func (a *app) modules(src []load.Source, o check.Options, allowUnsigned, loud bool) ([][]byte, error) {
+func (a *app) modules(c *config.Config, src []load.Source, o check.Options, allowUnsigned, loud bool) ([][]byte, error) {
 	var files []load.Source
 	var out [][]byte
 	for _, s := range src {
@@ -63,7 +63,7 @@ func (a *app) modules(src []load.Source, o check.Options, allowUnsigned, loud bo
 	if len(files) == 0 {
 		return out, nil
 	}
-	wasm, ds, err := load.Compile(files, load.Options{Options: o, Compile: compile.Options{Name: "rules", Version: "0.0.0"}})
+	wasm, ds, err := load.Compile(files, load.Options{Options: o, Compile: compile.Options{Name: "rules", WindowSize: arenaConfig(c).WindowSize()}})
 	a.diagnose(ds, loud)
 	if err != nil {
 		return nil, err

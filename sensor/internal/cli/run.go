@@ -34,7 +34,7 @@ func (a *app) runCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			mods, err := a.modules(src, checkOptions(cfg), allowUnsigned, true)
+			mods, err := a.modules(cfg, src, checkOptions(cfg), allowUnsigned, true)
 			if err != nil {
 				return err
 			}

@@ -78,10 +78,7 @@ func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger,
 		}
 	}
 	s.Pipeline, err = pipeline.New(ctx, pipeline.Config{
-		Arena: arena.Config{
-			Threads: c.State.Threads, Files: c.State.Files, Containers: c.State.Containers,
-			Strings: c.State.StringBytes, Private: c.State.PrivateBytes,
-		},
+		Arena:  arenaConfig(c),
 		Engine: c.Engine.Mode, Batch: c.Engine.Batch, WallOffset: sc.wall,
 		Alert: put, Hostname: hostname, Node: readNode(c), Log: log, LookupThread: sc.lookup,
 	})
@@ -96,6 +93,13 @@ func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger,
 		}
 	}
 	return s, nil
+}
+
+func arenaConfig(c *config.Config) arena.Config {
+	return arena.Config{
+		Threads: c.State.Threads, Files: c.State.Files, Containers: c.State.Containers,
+		Strings: c.State.StringBytes, Private: c.State.PrivateBytes,
+	}
 }
 
 // stop writes what waits and frees everything.
