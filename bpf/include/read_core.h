@@ -88,10 +88,11 @@ __inline_always u32 read__nr(struct pt_regs *regs)
 #endif
 }
 
-/* A system call as it ends: its registers, and which ABI they follow. */
+/* A system call as it ends: its registers, which ABI they follow, who made it. */
 struct call {
 	struct pt_regs *regs;
-	u32 nr, compat;
+	struct cpu *cpu;
+	u32 nr, compat, tid;
 };
 
 /* Argument i, a constant, of the system call. 32-bit calls leave the upper halves of registers zero. */

@@ -38,14 +38,12 @@ __inline_always void submit__write_header(struct rec *r, u32 type, u32 n, s64 ti
 }
 
 /* Reserves a record whose parameters all have a fixed size. False, and counted, when the ring is full. */
-__inline_always bool submit__reserve(struct rec *r, u32 type, u32 n, u32 end, s64 tid, u32 nr, u32 compat)
+__inline_always bool submit__reserve(struct rec *r, struct cpu *c, u32 type, u32 n, u32 end, s64 tid, u32 nr, u32 compat)
 {
-	r->cpu = submit__cpu();
-	if (!r->cpu)
-		return false;
+	r->cpu = c;
 	r->p = bpf_ringbuf_reserve(&ring, RECORD_HEADER + end, 0);
 	if (!r->p) {
-		submit__count_lost(r->cpu, type);
+		submit__count_lost(c, type);
 		return false;
 	}
 	submit__write_header(r, type, n, tid, nr, compat);
@@ -64,11 +62,8 @@ __inline_always void submit__reserved(struct rec *r)
  * Begins a record with strings in the CPU's scratch. False, and counted, when the ring is as good as full: asking first
  * saves the reading, which a full ring would otherwise cost all the same.
  */
-__inline_always bool submit__begin(struct rec *r, u32 type, u32 n, u32 end, s64 tid, u32 nr, u32 compat)
+__inline_always bool submit__begin(struct rec *r, struct cpu *c, u32 type, u32 n, u32 end, s64 tid, u32 nr, u32 compat)
 {
-	struct cpu *c = submit__cpu();
-	if (!c)
-		return false;
 	if (c->busy || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) + RECORD_HEADER + end + 64 > ring_bytes) {
 		submit__count_lost(c, type);
 		return false;
@@ -98,10 +93,25 @@ __inline_always void submit__scratch(struct rec *r)
 }
 
 /* The same for a system call that ends, by the name of its event type. */
-#define RESERVE(r, c, TYPE)                                                                                            \
-	submit__reserve(r, TYPE, TYPE##_N, TYPE##_END, (u32)bpf_get_current_pid_tgid(), (c)->nr, (c)->compat)
-#define BEGIN(r, c, TYPE)                                                                                              \
-	submit__begin(r, TYPE, TYPE##_N, TYPE##_END, (u32)bpf_get_current_pid_tgid(), (c)->nr, (c)->compat)
+#define RESERVE(r, c, TYPE) submit__reserve(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat)
+#define BEGIN(r, c, TYPE) submit__begin(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat)
+
+/* What the dispatcher leaves for the call's program. Each helper call that this saves is some 20 ns of each event. */
+__inline_always void submit__pass_call(struct cpu *c, u64 id, u32 compat)
+{
+	c->id = id;
+	c->compat = compat;
+}
+
+__inline_always struct call submit__take_call(struct pt_regs *regs, struct cpu *cpu)
+{
+	struct call c = {.regs = regs, .cpu = cpu, .nr = read__nr(regs), .compat = cpu->compat, .tid = cpu->id};
+	if (preempt_rt) {
+		c.compat = read__compat();
+		c.tid = bpf_get_current_pid_tgid();
+	}
+	return c;
+}
 
 /* A program for one system call, run by the dispatcher's tail call: CALL(name) { ... c.regs, ret ... } */
 #define CALL(name)                                                                                                     \
@@ -109,8 +119,8 @@ __inline_always void submit__scratch(struct rec *r)
 	SEC("tp_btf/sys_exit")                                                                                         \
 	int BPF_PROG(x_##name, struct pt_regs *regs, long ret)                                                         \
 	{                                                                                                              \
-		struct call c = {.regs = regs, .nr = read__nr(regs), .compat = read__compat()};                        \
-		return call_##name(c, ret);                                                                            \
+		struct cpu *cpu = submit__cpu();                                                                       \
+		return cpu ? call_##name(submit__take_call(regs, cpu), ret) : 0;                                       \
 	}                                                                                                              \
 	__inline_always int call_##name(struct call c, s64 ret)
 

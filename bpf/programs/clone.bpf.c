@@ -81,7 +81,8 @@ int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 	}
 	if (read__pid_level(child) > 0)
 		flags |= F_CLONE_CHILD_IN_PIDNS;
-	if (!submit__begin(&r, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, READ(child, pid), c.nr, c.compat))
+	struct cpu *cpu = submit__cpu();
+	if (!cpu || !submit__begin(&r, cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, READ(child, pid), c.nr, c.compat))
 		return 0;
 	clone__store(&r, child, 0, flags, read__ns_start(child));
 	submit__scratch(&r);
@@ -98,7 +99,7 @@ CALL(clone)
 	struct rec r;
 	u64 flags;
 	u32 type = clone__type(&c, &flags);
-	if (ret == 0 || !submit__begin(&r, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, (u32)bpf_get_current_pid_tgid(), c.nr, c.compat))
+	if (ret == 0 || !submit__begin(&r, c.cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, c.tid, c.nr, c.compat))
 		return 0;
 	struct task_struct *t = read__task();
 	clone__store(&r, t, ret, clone__flags(t, flags), 0);

@@ -8,9 +8,9 @@
  * Begins the event of either call. One form serves both: execveat's parameters are the first of execve's, so that the
  * directory just has an entry more than the record says.
  */
-__inline_always bool exec__begin(struct rec *r, bool at, s64 tid, u32 nr, u32 compat)
+__inline_always bool exec__begin(struct rec *r, struct cpu *cpu, bool at, s64 tid, u32 nr, u32 compat)
 {
-	if (!submit__begin(r, at ? SYSCALL_EXECVEAT_X : SYSCALL_EXECVE_19_X, SYSCALL_EXECVE_19_X_N, SYSCALL_EXECVE_19_X_END, tid, nr, compat))
+	if (!submit__begin(r, cpu, at ? SYSCALL_EXECVEAT_X : SYSCALL_EXECVE_19_X, SYSCALL_EXECVE_19_X_N, SYSCALL_EXECVE_19_X_END, tid, nr, compat))
 		return false;
 	if (at)
 		*(volatile u16 *)(r->p + RECORD_NPARAMS) = SYSCALL_EXECVEAT_X_N;
@@ -35,7 +35,8 @@ int BPF_PROG(sched_exec, struct task_struct *p, pid_t old_pid, struct linux_binp
 	bool at = false;
 	if (bpf_core_field_exists(bprm->fdpath))
 		at = READ(bprm, fdpath) != NULL;
-	if (!exec__begin(&r, at, (u32)id, NO_NR, read__compat()))
+	struct cpu *cpu = submit__cpu();
+	if (!cpu || !exec__begin(&r, cpu, at, (u32)id, NO_NR, read__compat()))
 		return 0;
 	/* res: ParamErrno */
 	store__s64(&r, 0);
@@ -102,7 +103,7 @@ CALL(execve)
 {
 	struct rec r;
 	bool at = c.nr == execveat_nr[c.compat & 1];
-	if (ret >= 0 || !exec__begin(&r, at, (u32)bpf_get_current_pid_tgid(), c.nr, c.compat))
+	if (ret >= 0 || !exec__begin(&r, c.cpu, at, c.tid, c.nr, c.compat))
 		return 0;
 	u64 name = at ? read__arg(&c, 1) : read__arg(&c, 0);
 	u64 argv = at ? read__arg(&c, 2) : read__arg(&c, 1), envp = at ? read__arg(&c, 3) : read__arg(&c, 2);

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,23 +26,30 @@ func checkOptions(c *config.Config) check.Options {
 	return o
 }
 
-// ruleSources reads the rules that a sensor runs: what -r names, else the configuration's files, else those built in.
+// ruleSources reads the rules that a sensor runs: what -r names, else the configuration's files, else those
+// built in and then those of config.RulesDir.
 func ruleSources(c *config.Config, named []string) ([]load.Source, error) {
 	paths := named
 	if len(paths) == 0 {
 		paths = c.Rules.Files
 	}
+	var usual []load.Source
 	if len(paths) == 0 {
-		if !c.Rules.Builtin {
-			return nil, errors.New("no rules: name files with -r or rules.files, or set rules.builtin")
+		if c.Rules.Builtin {
+			usual = append(usual, load.Source{Name: edge.Name, Data: edge.Rules})
 		}
-		return []load.Source{{Name: edge.Name, Data: edge.Rules}}, nil
+		if _, err := os.Stat(config.RulesDir); err == nil {
+			paths = []string{config.RulesDir}
+		}
 	}
 	src, err := load.Read(paths, true)
-	if err == nil && len(src) == 0 {
-		err = fmt.Errorf("no rules in %s: want *.yaml, *.yml or *.wasm", strings.Join(paths, ", "))
+	if err != nil {
+		return nil, err
 	}
-	return src, err
+	if src = append(usual, src...); len(src) == 0 {
+		return nil, fmt.Errorf("no rules in %q: name *.yaml, *.yml or *.wasm files with -r or rules.files, or set rules.builtin", paths)
+	}
+	return src, nil
 }
 
 // modules compiles the rules files to one module and puts the modules named beside it. Warnings go to stderr when loud.

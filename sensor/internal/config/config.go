@@ -21,6 +21,9 @@ import (
 // DefaultFile is read when no file is named and it exists.
 const DefaultFile = "/etc/shikra/shikra.yaml"
 
+// RulesDir holds rules that are loaded beside the built-in ones when none are named, when it exists.
+const RulesDir = "/etc/shikra/rules.d"
+
 // maxFile bounds a configuration file in bytes.
 const maxFile = 1 << 20
 
@@ -121,8 +124,8 @@ func Keys() []Key {
 	return []Key{
 		{"node.id", "", "name of this node in alerts; empty: the machine id", nil},
 		{"node.labels", map[string]string{}, "labels that go into every alert", nil},
-		{"rules.files", []string{}, "rules files, modules and folders of them; folders are read in order of name", nil},
-		{"rules.builtin", true, "load the rules that come with shikra when no file is named", nil},
+		{"rules.files", []string{}, "rules files, modules and folders of them, instead of the usual; folders are read in order of name", nil},
+		{"rules.builtin", true, "when no file is named, load the rules that come with shikra, before those of " + RulesDir, nil},
 		{"rules.disable", []string{}, "names of rules that are left out", nil},
 		{"rules.min_priority", "debug", "least priority of the rules that are loaded", func(c *Config) error {
 			return oneOf(strings.ToLower(c.Rules.MinPriority), Priorities...)

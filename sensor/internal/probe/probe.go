@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -244,7 +245,7 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 	}
 	for name, v := range map[string]any{
 		"slot_of": slotOf, "code_of": codeOf, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": snapLen,
-		"page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
+		"preempt_rt": preemptRT(), "page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
 	} {
 		c, ok := spec.Variables[name]
 		if !ok {
@@ -255,6 +256,15 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 		}
 	}
 	return nil
+}
+
+// preemptRT reports whether tasks of this kernel may be preempted while a BPF program runs for them.
+func preemptRT() bool {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return true // which is right everywhere, but costs more
+	}
+	return strings.Contains(unix.ByteSliceToString(uts.Version[:]), "PREEMPT_RT") // scripts/mkcompile_h
 }
 
 // load loads all of spec at once; when that fails, the maps and then each program by itself, leaving out those refused.

@@ -1,0 +1,490 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/shikra-sensor/shikra/modules/edge"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/output"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/load"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/parse"
+	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// The built-in rules' cases stand in testdata/edge/*.txt, one event a line, below the name of the rule it is for:
+//
+//	rule Sensitive file read
+//	+ bash > cat | openat /etc/shadow O_RDONLY
+//	- sshd | openat /etc/shadow O_RDONLY
+//
+// A line with + must alert by that rule, one with - must not; "also: NAME" and "also: NAME; NAME" under a line name other
+// rules that alert too. No other alert may come: every line is judged by all rules. The chain is the process that acts and,
+// before it, its parent and so on up to a child of process 1. After a name may stand @ and the path of its executable
+// (default: /usr/bin and the name), = and a uid, % for a container. The event has its arguments in the order of the
+// command that makes it; "= -13" at the end is the result of a call that failed.
+type edgeCase struct {
+	place, rule string
+	alerts      bool
+	also        []string
+	chain       []edgeProc
+	event       []string // the type and its arguments
+	res         int64
+}
+
+type edgeProc struct {
+	name, exe string
+	uid       uint32
+	container bool
+}
+
+var errEdge = errors.New("not understood")
+
+func edgeCases(t testing.TB) (cases []edgeCase) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/edge/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rule := ""
+		for i, line := range strings.Split(string(b), "\n") {
+			line = strings.TrimSpace(line)
+			place := fmt.Sprintf("%s:%d", file, i+1)
+			switch {
+			case line == "" || line[0] == '#':
+			case strings.HasPrefix(line, "rule "):
+				rule = line[len("rule "):]
+			case strings.HasPrefix(line, "also: "):
+				c := &cases[len(cases)-1]
+				c.also = append(c.also, strings.Split(line[len("also: "):], "; ")...)
+			case line[0] == '+' || line[0] == '-':
+				c, err := edgeLine(line)
+				if err != nil {
+					t.Fatalf("%s: %v", place, err)
+				}
+				c.place, c.rule = place, rule
+				cases = append(cases, c)
+			default:
+				t.Fatalf("%s: %v", place, errEdge)
+			}
+		}
+	}
+	return cases
+}
+
+func edgeLine(line string) (c edgeCase, err error) {
+	chain, what, ok := strings.Cut(line[1:], " | ")
+	if !ok {
+		return c, fmt.Errorf("%w: no |", errEdge)
+	}
+	c.alerts = line[0] == '+'
+	for _, s := range strings.Split(chain, ">") {
+		s = strings.TrimSpace(s)
+		p := edgeProc{}
+		s, p.container = strings.CutSuffix(s, "%")
+		s, uid, given := strings.Cut(s, "=")
+		if given {
+			n, err := strconv.ParseUint(uid, 10, 32)
+			if err != nil {
+				return c, err
+			}
+			p.uid = uint32(n)
+		}
+		if p.name, p.exe, given = strings.Cut(s, "@"); !given {
+			p.exe = "/usr/bin/" + p.name
+		}
+		c.chain = append(c.chain, p)
+	}
+	what, res, failed := strings.Cut(what, " = ")
+	if failed {
+		if c.res, err = strconv.ParseInt(res, 10, 64); err != nil {
+			return c, err
+		}
+	}
+	c.event = strings.Fields(what)
+	return c, nil
+}
+
+// edgeWorld feeds cases to a pipeline and notes which rules alert.
+type edgeWorld struct {
+	p      *Pipeline
+	b      event.Builder
+	tid    int64
+	ts     uint64
+	alerts []string
+}
+
+func newEdgeWorld(t testing.TB, wasm []byte) *edgeWorld {
+	t.Helper()
+	w := &edgeWorld{tid: 1000, ts: 1e9}
+	var err error
+	w.p, err = New(context.Background(), Config{Alert: func(a *output.Alert) { w.alerts = append(w.alerts, a.Rule) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.p.Load(wasm); err != nil {
+		t.Fatal(err)
+	}
+	w.p.Sink().AddThread(&snapshot.Thread{TID: 1, PID: 1, Flags: wasmabi.ThreadMain, Comm: "systemd", Exe: "/sbin/init", ExePath: "/usr/lib/systemd/systemd",
+		Cwd: "/", Root: "/", LoginUID: ^uint32(0)})
+	w.p.Settled()
+	return w
+}
+
+// judge runs one case and returns the rules that alerted.
+func (w *edgeWorld) judge(c *edgeCase) ([]string, error) {
+	parent := int64(1)
+	exec := strings.HasPrefix(c.event[0], "exec")
+	for i, p := range c.chain {
+		w.tid++
+		name, exe := p.name, p.exe
+		if exec && i == len(c.chain)-1 && i > 0 { // it is still what forked it
+			name, exe = c.chain[i-1].name, c.chain[i-1].exe
+		}
+		th := &snapshot.Thread{TID: w.tid, PID: w.tid, PTID: parent, UID: p.uid, GID: p.uid, Flags: wasmabi.ThreadMain, Comm: name, Exe: name, ExePath: exe,
+			Cwd: "/root", Root: "/", LoginUID: ^uint32(0)}
+		if p.container {
+			th.Cgroups = []string{"cpu=" + edgeCgroup}
+		}
+		w.p.Sink().AddThread(th)
+		parent = w.tid
+	}
+	r, err := w.record(c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.place, err)
+	}
+	w.alerts = w.alerts[:0]
+	bad := w.p.st.BadRecords
+	w.p.Record(r)
+	w.p.Flush()
+	if w.p.st.BadRecords > bad {
+		return nil, fmt.Errorf("%s: the record can't be read", c.place)
+	}
+	return slices.Clone(w.alerts), nil
+}
+
+var edgeCgroup = "/docker/" + strings.Repeat("0123456789abcdef", 4)
+
+const edgeFD = 3 // what a call on an fd acts on
+
+// record makes the record of a case's event.
+func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
+	name, arg := c.event[0], func(i int) string {
+		if i+1 < len(c.event) {
+			return c.event[i+1]
+		}
+		return ""
+	}
+	kv := map[string]string{"dirfd": "-100", "olddirfd": "-100", "newdirfd": "-100", "linkdirfd": "-100", "olddir": "-100", "newdir": "-100"}
+	made := "" // the parameter that is the new fd
+	switch name {
+	case "open", "openat", "openat2":
+		made, kv["name"], kv["flags"] = "fd", arg(0), arg(1)
+	case "creat":
+		made, kv["name"] = "fd", arg(0)
+	case "open_by_handle_at":
+		made, kv["path"], kv["flags"] = "fd", arg(0), arg(1)
+	case "rename", "renameat", "renameat2":
+		kv["oldpath"], kv["newpath"] = arg(0), arg(1)
+	case "link", "linkat":
+		kv["oldpath"], kv["newpath"] = arg(0), arg(1)
+	case "symlink", "symlinkat":
+		kv["target"], kv["linkpath"] = arg(0), arg(1)
+	case "unlink":
+		kv["path"] = arg(0)
+	case "unlinkat":
+		kv["name"] = arg(0)
+	case "chmod", "fchmodat":
+		kv["filename"], kv["mode"] = arg(0), arg(1)
+	case "fchmod":
+		w.file(arg(0))
+		kv["fd"], kv["mode"] = strconv.Itoa(edgeFD), arg(1)
+	case "dup", "dup2", "dup3":
+		w.file(arg(1))
+		kv["res"], kv["oldfd"], kv["newfd"] = arg(0), strconv.Itoa(edgeFD), arg(0)
+	case "connect", "listen":
+		w.file(arg(0))
+		kv["fd"] = strconv.Itoa(edgeFD)
+	case "finit_module":
+		w.file(arg(0))
+		kv["fd"] = strconv.Itoa(edgeFD)
+	case "bpf":
+		made, kv["cmd"] = "fd", arg(0)
+	case "ptrace":
+		kv["request"], kv["pid"] = arg(0), "1"
+	case "mount":
+		kv["dev"], kv["dir"] = arg(0), arg(1)
+	case "unshare":
+		kv["flags"] = arg(0)
+	case "setns", "init_module":
+	case "socket":
+		made, kv["domain"] = "fd", arg(0)
+	case "execve", "execveat":
+		last := c.chain[len(c.chain)-1]
+		args := c.event[1:]
+		if len(args) > 0 && args[0] == "from-memfd" {
+			args, kv["flags"] = args[1:], strconv.Itoa(1<<2)
+		}
+		kv["exe"], kv["comm"], kv["trusted_exepath"], kv["filename"] = last.name, last.name, last.exe, last.exe
+		if len(args) > 0 {
+			kv["args"] = strings.Join(args, "\x00") + "\x00"
+		}
+		id := strconv.FormatInt(w.tid, 10)
+		kv["tid"], kv["pid"], kv["pgid"], kv["uid"] = id, id, id, strconv.FormatUint(uint64(last.uid), 10)
+		kv["ptid"] = "1"
+		if len(c.chain) > 1 {
+			kv["ptid"] = strconv.FormatInt(w.tid-1, 10)
+		}
+		kv["cgroups"] = "cpu=/\x00"
+		if last.container {
+			kv["cgroups"] = "cpu=" + edgeCgroup + "\x00"
+		}
+	default:
+		return nil, fmt.Errorf("%w: event %s", errEdge, name)
+	}
+	if made != "" {
+		kv[made] = "7"
+	}
+	types := event.ByName(name)
+	if len(types) == 0 {
+		return nil, fmt.Errorf("%w: event %s", errEdge, name)
+	}
+	et := types[len(types)-1]
+	w.ts += 1000
+	b := w.b.Start(w.ts, w.tid, et)
+	for i, p := range et.Info().Params {
+		v, ok := kv[p.Name]
+		if i == 0 && (p.Name == "res" || p.Name == "fd" && made != "") {
+			if c.res < 0 {
+				v = strconv.FormatInt(c.res, 10)
+			} else if !ok {
+				v = "0"
+			}
+			ok = true
+		}
+		switch {
+		case !ok:
+			b.Missing()
+		case p.Type == event.ParamCharbuf || p.Type == event.ParamFspath || p.Type == event.ParamFsrelpath:
+			b.String(v)
+		case p.Type == event.ParamBytebuf || p.Type == event.ParamCharbufarray || p.Type == event.ParamCharbufpairarray:
+			b.Bytes([]byte(v))
+		default:
+			n, err := edgeNumber(&p, v)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", p.Name, err)
+			}
+			b.Int(n)
+		}
+	}
+	return b.Done(), nil
+}
+
+// edgeNumber reads a number, or names of the parameter's flags with | between.
+func edgeNumber(p *event.Param, s string) (n int64, err error) {
+	for _, word := range strings.Split(s, "|") {
+		v, err := strconv.ParseInt(word, 0, 64)
+		if err != nil {
+			i := slices.IndexFunc(p.Table, func(x event.NameValue) bool { return x.Name == word })
+			if i < 0 {
+				return 0, fmt.Errorf("%w: %q", errEdge, word)
+			}
+			v = int64(p.Table[i].Value)
+		}
+		n |= v
+	}
+	return n, nil
+}
+
+// file gives the acting process what the text names as fd 3: CLIENT->SERVER, a listening address, unix:PATH or a file.
+func (w *edgeWorld) file(s string) {
+	f := snapshot.File{PID: w.tid, FD: edgeFD, Kind: 'f', Name: s}
+	from, to, connected := strings.Cut(s, "->")
+	if a, err := netip.ParseAddrPort(from); err == nil {
+		f.Kind, f.L4Proto, f.Bits = '4', 6, wasmabi.FileServer
+		if a.Addr().Is6() {
+			f.Kind = '6'
+		}
+		copy(f.Server[:], a.Addr().AsSlice())
+		f.SPort = a.Port()
+		if connected {
+			b := netip.MustParseAddrPort(to)
+			f.Bits = wasmabi.FileClient | wasmabi.FileConnected
+			f.Client, f.CPort, f.SPort = f.Server, a.Port(), b.Port()
+			copy(f.Server[:], b.Addr().AsSlice())
+		}
+	} else if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		f.Kind, f.Name = 'u', path
+	}
+	w.p.Sink().AddFile(&f)
+}
+
+// want is what must alert in order of the rules' names; with only set, of that rule alone.
+func (c *edgeCase) want(only string) (want []string) {
+	if c.alerts {
+		want = append(want, c.rule)
+	}
+	for _, r := range c.also {
+		if only == "" || r == only {
+			want = append(want, r)
+		}
+	}
+	slices.Sort(want)
+	return want
+}
+
+// TestEdgeRules: every built-in rule alerts where it should and nowhere else.
+func TestEdgeRules(t *testing.T) {
+	cases := edgeCases(t)
+	w := newEdgeWorld(t, compiled(t, load.Source{Name: edge.Name, Data: edge.Rules}))
+	defer w.p.Close()
+	type count struct{ yes, no int }
+	counts := map[string]*count{}
+	for _, r := range w.p.modules[0].rules {
+		counts[r.Name] = &count{}
+	}
+	for i := range cases {
+		c := &cases[i]
+		n := counts[c.rule]
+		if n == nil {
+			t.Fatalf("%s: there is no rule %q", c.place, c.rule)
+		}
+		if c.alerts {
+			n.yes++
+		} else {
+			n.no++
+		}
+		got, err := w.judge(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(got)
+		if want := c.want(""); !slices.Equal(got, want) {
+			t.Errorf("%s: %s: alerts of %q, want %q", c.place, strings.Join(c.event, " "), got, want)
+		}
+	}
+	for name, n := range counts {
+		if n.yes == 0 || n.no == 0 {
+			t.Errorf("rule %q has %d cases that alert and %d that don't; it needs both", name, n.yes, n.no)
+		}
+	}
+	t.Logf("%d rules, %d cases", len(counts), len(cases))
+}
+
+// TestEdgeColumns: the events of which there are most by far need nothing computed.
+func TestEdgeColumns(t *testing.T) {
+	w := newEdgeWorld(t, compiled(t, load.Source{Name: edge.Name, Data: edge.Rules}))
+	defer w.p.Close()
+	for _, name := range []string{"open", "openat", "openat2", "close", "connect", "dup2", "execve"} {
+		for _, et := range event.ByName(name) {
+			for _, col := range w.p.columns.byType[et] {
+				t.Errorf("%s needs the computed field %s", et, w.p.columns.refs[col].Text)
+			}
+		}
+	}
+}
+
+// TestEdgeCasesCatchChanges: a rule from which any part of its condition is taken away behaves differently in some case of
+// its own, so that no part stands there untested.
+func TestEdgeCasesCatchChanges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles some hundred modules")
+	}
+	byRule := map[string][]edgeCase{}
+	for _, c := range edgeCases(t) {
+		byRule[c.rule] = append(byRule[c.rule], c)
+		for _, r := range c.also {
+			d := c
+			d.rule, d.alerts, d.also = r, true, nil
+			byRule[r] = append(byRule[r], d)
+		}
+	}
+	file, ds := parse.File(edge.Name, edge.Rules)
+	if ds.Errors() > 0 {
+		t.Fatal(ds)
+	}
+	head, _, ok := strings.Cut(string(edge.Rules), "- rule: ")
+	if !ok {
+		t.Fatal("no rules")
+	}
+	only := os.Getenv("EDGE_RULE")
+	n := 0
+	for _, r := range file.Rules {
+		if only != "" && r.Name != only {
+			continue
+		}
+		for _, m := range without(r.Condition) {
+			n++
+			src := head + fmt.Sprintf("- rule: %s\n  desc: x\n  condition: >\n    %s\n  output: x\n  priority: Notice\n  warn_evttypes: false\n", r.Name, ast.Print(m.expr))
+			w := newEdgeWorld(t, compiled(t, load.Source{Name: "changed.yaml", Data: []byte(src)}))
+			caught := false
+			for i := range byRule[r.Name] {
+				c := &byRule[r.Name][i]
+				got, err := w.judge(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if (len(got) > 0) != c.alerts {
+					caught = true
+					break
+				}
+			}
+			w.p.Close()
+			if !caught {
+				t.Errorf("rule %q: no case notices that %s is gone", r.Name, m.gone)
+			}
+		}
+	}
+	t.Logf("%d changed rules", n)
+}
+
+// changed is a condition without one of its parts.
+type changed struct {
+	expr ast.Expr
+	gone string
+}
+
+// without returns every condition that is x without one operand of an and or an or.
+func without(x ast.Expr) (out []changed) {
+	parts := func(xs []ast.Expr, make func([]ast.Expr) ast.Expr) {
+		for i, p := range xs {
+			rest := slices.Delete(slices.Clone(xs), i, i+1)
+			if len(rest) == 1 {
+				out = append(out, changed{rest[0], ast.Print(p)})
+			} else {
+				out = append(out, changed{make(rest), ast.Print(p)})
+			}
+			for _, c := range without(p) {
+				with := slices.Clone(xs)
+				with[i] = c.expr
+				out = append(out, changed{make(with), c.gone})
+			}
+		}
+	}
+	switch x := x.(type) {
+	case *ast.And:
+		parts(x.X, func(xs []ast.Expr) ast.Expr { return &ast.And{X: xs} })
+	case *ast.Or:
+		parts(x.X, func(xs []ast.Expr) ast.Expr { return &ast.Or{X: xs} })
+	case *ast.Not:
+		for _, c := range without(x.X) {
+			out = append(out, changed{&ast.Not{X: c.expr}, c.gone})
+		}
+	}
+	return out
+}
