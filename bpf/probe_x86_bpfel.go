@@ -93,7 +93,6 @@ const (
 	ProbeVarCodeOf         = "code_of"
 	ProbeVarExecveatNr     = "execveat_nr"
 	ProbeVarPageKbShift    = "page_kb_shift"
-	ProbeVarPreemptRt      = "preempt_rt"
 	ProbeVarRingBytes      = "ring_bytes"
 	ProbeVarSelfTgid       = "self_tgid"
 	ProbeVarSlotOf         = "slot_of"
@@ -233,7 +232,6 @@ type ProbeVariableSpecs struct {
 	CodeOf         *ebpf.VariableSpec `ebpf:"code_of"`
 	ExecveatNr     *ebpf.VariableSpec `ebpf:"execveat_nr"`
 	PageKbShift    *ebpf.VariableSpec `ebpf:"page_kb_shift"`
-	PreemptRt      *ebpf.VariableSpec `ebpf:"preempt_rt"`
 	RingBytes      *ebpf.VariableSpec `ebpf:"ring_bytes"`
 	SelfTgid       *ebpf.VariableSpec `ebpf:"self_tgid"`
 	SlotOf         *ebpf.VariableSpec `ebpf:"slot_of"`
@@ -283,7 +281,6 @@ type ProbeVariables struct {
 	CodeOf         *ebpf.Variable `ebpf:"code_of"`
 	ExecveatNr     *ebpf.Variable `ebpf:"execveat_nr"`
 	PageKbShift    *ebpf.Variable `ebpf:"page_kb_shift"`
-	PreemptRt      *ebpf.Variable `ebpf:"preempt_rt"`
 	RingBytes      *ebpf.Variable `ebpf:"ring_bytes"`
 	SelfTgid       *ebpf.Variable `ebpf:"self_tgid"`
 	SlotOf         *ebpf.Variable `ebpf:"slot_of"`

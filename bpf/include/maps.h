@@ -12,8 +12,7 @@
 /*
  * One CPU's part of the memory that programs write: counters, and the scratch in which a record of unknown length is
  * made. Programs of one CPU don't interrupt each other, except on PREEMPT_RT kernels, where a task may be preempted
- * within a program: busy then makes the second one give up, and count that; and what the dispatcher found out is found
- * out again.
+ * within a program: busy then makes the second one give up, and count that.
  * The loader makes one entry for each possible CPU and maps the counters (offsets in probe/counters.go).
  */
 struct cpu {
@@ -22,9 +21,7 @@ struct cpu {
 	u64 busy;        /* the scratch is in use */
 	u64 path_at;     /* where the path being built begins in path */
 	u64 at;          /* where the next string goes, bytes from the body's start */
-	u64 id;          /* thread and process of the system call that ends, from the dispatcher to the call's program */
-	u64 compat;      /* and whether it is a 32-bit one */
-	u64 pad;         /* what is above shares one cache line */
+	u64 pad[3];      /* what is above shares one cache line */
 	u64 by_type[TYPES]; /* lost, by event type */
 	u64 forget[3];   /* see read_core.h */
 	u8 rec[RECORD_HEADER + BODY_MAX + STRING_MAX + 8];
@@ -71,7 +68,6 @@ const volatile u16 slot_of[2][NATIVE];  /* the slot of a native number, 0 for no
 const volatile u16 code_of[SLOTS];      /* the capture format's code of a slot's system call */
 const volatile u32 clone_nr[2][4];      /* native numbers of clone, fork, vfork, clone3 */
 const volatile u32 execveat_nr[2];      /* and of execveat */
-const volatile bool preempt_rt;         /* a PREEMPT_RT kernel */
 const volatile u32 ring_bytes = 8 << 20;
 const volatile u32 snaplen = 80;        /* most bytes of what is sent */
 const volatile u32 page_kb_shift = 2;   /* a page is 1 << page_kb_shift KiB */

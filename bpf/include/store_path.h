@@ -10,8 +10,8 @@
 #ifndef SHIKRA_STORE_PATH_H
 #define SHIKRA_STORE_PATH_H
 
-#define WALK_MAX 48
-#define CGROUP_WALK_MAX 16
+#define WALK_MAX 32
+#define CGROUP_WALK_MAX 12
 #define CGROUP_PATH_MAX 1024
 
 /* Puts "/name" before what is there. False when there is no room. */

@@ -136,7 +136,16 @@ __inline_always void store__exec(struct rec *r, struct task_struct *t)
 	struct cred *cred = READ(t, cred);
 	struct file *exe = READ(READ(t, mm), exe_file);
 	struct inode *inode = READ(exe, f_inode);
+	/* trusted_exepath: ParamFspath, 11 further on; first, as the verifier follows its loop once for each state it is met in */
+	struct rec path = *r;
+	path.i += 11;
+	store__file_path(&path, exe);
+	/* The flags are gathered in memory, so that each of these loops too is met in one state and not in a dozen. */
+	volatile u64 *flags = &r->cpu->forget[2];
+	*flags = exec__writable(r->cpu, cred, inode) ? EXE_WRITABLE : 0;
+	*flags |= exec__from_memfd(exe) ? EXE_FROM_MEMFD : 0;
 	enum layer layer = read__layer(inode, READ(inode, i_sb));
+	*flags |= layer == LAYER_UPPER ? EXE_UPPER_LAYER : layer == LAYER_LOWER ? EXE_LOWER_LAYER : 0;
 	/* tty: ParamUint32 */
 	store__u32(r, read__tty(t));
 	/* vpgid: ParamPid */
@@ -144,8 +153,7 @@ __inline_always void store__exec(struct rec *r, struct task_struct *t)
 	/* loginuid: ParamUid */
 	store__u32(r, read__loginuid(t));
 	/* flags: ParamFlags32 */
-	store__u32(r, (exec__writable(r->cpu, cred, inode) ? EXE_WRITABLE : 0) | (exec__from_memfd(exe) ? EXE_FROM_MEMFD : 0) |
-			      (layer == LAYER_UPPER ? EXE_UPPER_LAYER : layer == LAYER_LOWER ? EXE_LOWER_LAYER : 0));
+	store__u32(r, *flags);
 	/* cap_inheritable: ParamUint64 */
 	store__u64(r, read__caps(cred, CAPS_INHERITABLE));
 	/* cap_permitted: ParamUint64 */
@@ -160,8 +168,7 @@ __inline_always void store__exec(struct rec *r, struct task_struct *t)
 	store__u64(r, read__mtime(inode));
 	/* uid: ParamUid */
 	store__u32(r, READ(cred, euid.val));
-	/* trusted_exepath: ParamFspath */
-	store__file_path(r, exe);
+	r->i++; /* trusted_exepath */
 	/* pgid: ParamPid */
 	store__s64(r, read__task_id(t, PIDTYPE_PGID, 0));
 	/* gid: ParamGid */

@@ -31,12 +31,25 @@ __inline_always void store__mark_cut(struct rec *r)
 	*(volatile u16 *)(r->p + RECORD_ORIGIN) |= ORIGIN_CUT;
 }
 
+/*
+ * What a helper that reads a string says it wrote, the NUL included; negative for nothing. Of an empty string the one for
+ * user space says 0 on older kernels (strncpy_from_user_nofault, mm/maccess.c@v5.10).
+ */
+__inline_always s64 store__string_size(u8 *p, s64 n)
+{
+	if (n == 0) {
+		*p = 0;
+		return 1;
+	}
+	return n;
+}
+
 /* A string of the program's. One that can't be read is missing; one of STRING_MAX or more bytes is cut. */
 __inline_always void store__user_string(struct rec *r, u64 ptr)
 {
 	u64 at = store__place(r);
-	s64 n = bpf_probe_read_user_str(BODY(r, at), STRING_MAX, (void *)ptr);
-	if (n <= 0) {
+	s64 n = store__string_size(BODY(r, at), bpf_probe_read_user_str(BODY(r, at), STRING_MAX, (void *)ptr));
+	if (n < 0) {
 		store__missing(r);
 		return;
 	}

@@ -96,31 +96,19 @@ __inline_always void submit__scratch(struct rec *r)
 #define RESERVE(r, c, TYPE) submit__reserve(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat)
 #define BEGIN(r, c, TYPE) submit__begin(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat)
 
-/* What the dispatcher leaves for the call's program. Each helper call that this saves is some 20 ns of each event. */
-__inline_always void submit__pass_call(struct cpu *c, u64 id, u32 compat)
-{
-	c->id = id;
-	c->compat = compat;
-}
-
-__inline_always struct call submit__take_call(struct pt_regs *regs, struct cpu *cpu)
-{
-	struct call c = {.regs = regs, .cpu = cpu, .nr = read__nr(regs), .compat = cpu->compat, .tid = cpu->id};
-	if (preempt_rt) {
-		c.compat = read__compat();
-		c.tid = bpf_get_current_pid_tgid();
-	}
-	return c;
-}
-
 /* A program for one system call, run by the dispatcher's tail call: CALL(name) { ... c.regs, ret ... } */
 #define CALL(name)                                                                                                     \
 	__inline_always int call_##name(struct call c, s64 ret);                                                       \
 	SEC("tp_btf/sys_exit")                                                                                         \
 	int BPF_PROG(x_##name, struct pt_regs *regs, long ret)                                                         \
 	{                                                                                                              \
-		struct cpu *cpu = submit__cpu();                                                                       \
-		return cpu ? call_##name(submit__take_call(regs, cpu), ret) : 0;                                       \
+		struct call c = {.regs = regs, .cpu = submit__cpu()};                                                  \
+		if (!c.cpu)                                                                                            \
+			return 0;                                                                                      \
+		c.nr = read__nr(regs);                                                                                 \
+		c.compat = read__compat();                                                                             \
+		c.tid = bpf_get_current_pid_tgid();                                                                    \
+		return call_##name(c, ret);                                                                            \
 	}                                                                                                              \
 	__inline_always int call_##name(struct call c, s64 ret)
 

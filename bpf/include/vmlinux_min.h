@@ -257,6 +257,7 @@ struct css_set {
 struct sighand_struct;
 struct task_struct {
 	struct thread_info thread_info;
+	void *stack;
 	unsigned int flags;
 	int exit_code;
 	pid_t pid, tgid;

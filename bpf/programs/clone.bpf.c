@@ -7,27 +7,77 @@
 
 enum { CLONE_NR_CLONE, CLONE_NR_FORK, CLONE_NR_VFORK, CLONE_NR_CLONE3 };
 
-/* The event type of a call by its number, and the flags it was given; 0 when it isn't one of the four. */
-__inline_always u32 clone__type(const struct call *c, u64 *flags)
+/*
+ * The event type of a call by its number, and the flags it was given; 0 when it isn't one of the four. arg is its first
+ * argument.
+ */
+__inline_always u32 clone__type(u32 nr, u64 arg, u32 compat, u64 *flags)
 {
-	const volatile u32 *nr = clone_nr[c->compat & 1];
+	const volatile u32 *known = clone_nr[compat & 1];
 	*flags = 0;
-	if (c->nr == nr[CLONE_NR_CLONE]) {
-		*flags = read__arg(c, 0);
+	if (nr == known[CLONE_NR_CLONE]) {
+		*flags = arg;
 		return SYSCALL_CLONE_20_X;
 	}
-	if (c->nr == nr[CLONE_NR_CLONE3]) {
+	if (nr == known[CLONE_NR_CLONE3]) {
 		/* the first member of struct clone_args, include/uapi/linux/sched.h */
-		bpf_probe_read_user(flags, sizeof(*flags), (void *)read__arg(c, 0));
+		bpf_probe_read_user(flags, sizeof(*flags), (void *)arg);
 		return SYSCALL_CLONE3_X;
 	}
-	if (c->nr == nr[CLONE_NR_FORK])
+	if (nr == known[CLONE_NR_FORK])
 		return SYSCALL_FORK_20_X;
-	if (c->nr == nr[CLONE_NR_VFORK]) {
+	if (nr == known[CLONE_NR_VFORK]) {
 		*flags = CLONE_VFORK | CLONE_VM;
 		return SYSCALL_VFORK_20_X;
 	}
 	return 0;
+}
+
+#define STACK_BYTES (16 << 10) /* THREAD_SIZE of x86-64 and of arm64 with pages up to 16 KiB */
+
+/*
+ * The registers of the system call under way: since 5.15 a helper knows; before, they are at the end of the task's stack
+ * (task_pt_regs). What is read there is believed only if it is the number of one of the four calls.
+ */
+__inline_always struct pt_regs *clone__regs(struct task_struct *t)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+#if defined(__TARGET_ARCH_x86) || defined(__TARGET_ARCH_arm64)
+	return (struct pt_regs *)((u8 *)READ(t, stack) + STACK_BYTES - bpf_core_type_size(struct pt_regs));
+#else
+	return NULL;
+#endif
+}
+
+/* The number and the first argument of the system call whose registers these are. */
+__inline_always void clone__read_call(struct pt_regs *regs, u32 compat, u32 *nr, u64 *arg)
+{
+	unsigned long n = NO_NR, a = 0;
+#if defined(__TARGET_ARCH_x86)
+	bpf_probe_read_kernel(&n, sizeof(n), &regs->orig_ax);
+	if (compat)
+		bpf_probe_read_kernel(&a, sizeof(a), &regs->bx);
+	else
+		bpf_probe_read_kernel(&a, sizeof(a), &regs->di);
+#elif defined(__TARGET_ARCH_arm64)
+	s32 no = -1;
+	bpf_probe_read_kernel(&no, sizeof(no), &regs->syscallno);
+	bpf_probe_read_kernel(&a, sizeof(a), &regs->orig_x0);
+	n = no;
+#elif defined(__TARGET_ARCH_arm)
+	if (regs) {
+		n = read__ureg(regs, 7);
+		a = read__ureg(regs, 17);
+	}
+#else
+	if (regs) {
+		bpf_probe_read_kernel(&n, sizeof(n), &regs->a7);
+		bpf_probe_read_kernel(&a, sizeof(a), &regs->orig_a0);
+	}
+#endif
+	*nr = n;
+	*arg = compat ? (u32)a : a;
 }
 
 /* flags, and whether the child is in a pid namespace other than the first. */
@@ -52,11 +102,10 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct rec r;
-	u32 tgid = READ(child, tgid), type = SYSCALL_CLONE_20_X;
+	u32 tgid = READ(child, tgid);
 	if (tgid == self_tgid || READ(parent, flags) & PF_KTHREAD)
 		return 0;
-	struct call c = {.nr = NO_NR, .compat = read__compat()};
-	u32 flags = 0;
+	u32 compat = read__compat(), flags = 0;
 	if (READ(child, pid) != tgid)
 		flags |= F_CLONE_THREAD | F_CLONE_SIGHAND | F_CLONE_VM;
 	if (READ(child, files) == READ(parent, files))
@@ -67,22 +116,20 @@ int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 		flags |= F_CLONE_VM;
 	if (READ(child, sighand) == READ(parent, sighand))
 		flags |= F_CLONE_SIGHAND;
-	/* Since 5.15 the call that is still under way can be asked for its name and its flags. */
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
-		c.regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
-		c.nr = read__nr(c.regs);
-		u64 given;
-		type = clone__type(&c, &given);
-		flags |= flags__clone(given);
-		if (!type) {
-			type = SYSCALL_CLONE_20_X;
-			c.nr = NO_NR;
-		}
+	/* The rest of the flags, and which of the four calls it is, only the call itself says. */
+	u32 nr;
+	u64 arg, given;
+	clone__read_call(clone__regs(parent), compat, &nr, &arg);
+	u32 type = clone__type(nr, arg, compat, &given);
+	flags |= flags__clone(given);
+	if (!type) {
+		type = SYSCALL_CLONE_20_X;
+		nr = NO_NR;
 	}
 	if (read__pid_level(child) > 0)
 		flags |= F_CLONE_CHILD_IN_PIDNS;
 	struct cpu *cpu = submit__cpu();
-	if (!cpu || !submit__begin(&r, cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, READ(child, pid), c.nr, c.compat))
+	if (!cpu || !submit__begin(&r, cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, READ(child, pid), nr, compat))
 		return 0;
 	clone__store(&r, child, 0, flags, read__ns_start(child));
 	submit__scratch(&r);
@@ -98,7 +145,7 @@ CALL(clone)
 {
 	struct rec r;
 	u64 flags;
-	u32 type = clone__type(&c, &flags);
+	u32 type = clone__type(c.nr, read__arg(&c, 0), c.compat, &flags);
 	if (ret == 0 || !submit__begin(&r, c.cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, c.tid, c.nr, c.compat))
 		return 0;
 	struct task_struct *t = read__task();

@@ -52,7 +52,7 @@ int BPF_PROG(sched_exec, struct task_struct *p, pid_t old_pid, struct linux_binp
 	return 0;
 }
 
-#define EXEC_POINTERS_MAX 64
+#define EXEC_POINTERS_MAX 48
 
 /*
  * Stores the strings that an array of user-space pointers names, from index first on. At most EXEC_POINTERS_MAX strings
@@ -66,8 +66,8 @@ __inline_always void exec__store_array(struct rec *r, u64 array, u32 first, u64 
 		u64 ptr = read__user_pointer(array, i, size), at = store__place(r);
 		if (!ptr)
 			break;
-		s64 n = bpf_probe_read_user_str(BODY(r, at), STRING_MAX, (void *)ptr);
-		if (n <= 0)
+		s64 n = store__string_size(BODY(r, at), bpf_probe_read_user_str(BODY(r, at), STRING_MAX, (void *)ptr));
+		if (n < 0)
 			break;
 		if (at + n - begin > STRING_MAX || i == EXEC_POINTERS_MAX - 1) {
 			store__mark_cut(r);

@@ -13,13 +13,8 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	if (!((wanted[0][word] | wanted[1][word]) & bit))
 		return 0;
 	u32 compat = read__compat();
-	u64 id = bpf_get_current_pid_tgid();
-	if (!(wanted[compat][word] & bit) || id >> 32 == self_tgid)
+	if (!(wanted[compat][word] & bit) || bpf_get_current_pid_tgid() >> 32 == self_tgid)
 		return 0;
-	struct cpu *cpu = submit__cpu();
-	if (!cpu)
-		return 0;
-	submit__pass_call(cpu, id, compat);
 	u32 slot = slot_of[compat][nr];
 #if defined(__TARGET_ARCH_x86)
 	if (compat && nr == IA32_SOCKETCALL)

@@ -50,6 +50,10 @@ type app struct {
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second signal ends the process at once, whatever it is waiting for.
+	context.AfterFunc(ctx, stop)
+	// A reader of our output that goes away is an error of that output, not the end of the sensor.
+	signal.Ignore(syscall.SIGPIPE)
 	a := &app{in: in, out: out, err: errw}
 	root := a.root()
 	root.SetArgs(args)

@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/shikra-sensor/shikra/sensor/internal/config"
 	"github.com/shikra-sensor/shikra/sensor/internal/output"
-	"github.com/shikra-sensor/shikra/sensor/internal/rule/check"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/compile"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/load"
 )
 
@@ -42,8 +44,7 @@ func (a *app) eventsCmd() *cobra.Command {
 			if len(args) == 1 {
 				filter = args[0]
 			}
-			src := []load.Source{{Name: "filter", Data: filterRule(filter, format)}}
-			mods, err := a.modules(cfg, src, check.Options{}, false, false)
+			mods, err := a.filter(cfg, filter, format)
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ func (a *app) eventsCmd() *cobra.Command {
 			defer cancel()
 			cfg.Outputs.Stdout.Enabled, cfg.Outputs.File.Path = true, ""
 			cfg.HTTP.Listen = ""
-			sc := sensorConfig{modules: mods, json: a.json, format: output.Line, limit: count, reached: cancel}
+			sc := sensorConfig{modules: mods, json: a.json, format: output.Line, limit: count, reached: cancel, closed: cancel}
 			if capture == "" {
 				sc.wall = wallOffset
 				cfg.Outputs.Queue = 1 << 16
@@ -67,12 +68,50 @@ func (a *app) eventsCmd() *cobra.Command {
 	return c
 }
 
+// filterName is how errors name the filter.
+const filterName = "filter"
+
+// filter compiles a filter and the format of its events. Errors have their place in what the user wrote.
+func (a *app) filter(c *config.Config, filter, format string) ([][]byte, error) {
+	wasm, ds, err := load.Compile([]load.Source{{Name: filterName, Data: filterRule(filter, format)}},
+		load.Options{Compile: compile.Options{Name: filterName, WindowSize: arenaConfig(c).WindowSize()}})
+	for _, d := range ds {
+		if d.Severity != ast.Error {
+			continue
+		}
+		for line, text := range map[int]string{filterLine: filter, filterLine + 1: format} {
+			// Only what stands in quotes as it was written keeps its columns.
+			if d.Pos.Line == line && strconv.Quote(text) == `"`+text+`"` {
+				d.Pos.Line, d.Pos.Col, d.Line = 1, max(d.Pos.Col-filterCol, 1), text
+				if line != filterLine {
+					d.Pos.File = "format"
+				}
+				break
+			}
+		}
+		fmt.Fprint(a.err, d.Text())
+	}
+	if err != nil {
+		if errors.Is(err, load.ErrRules) {
+			return nil, silentError{err}
+		}
+		return nil, err
+	}
+	return [][]byte{wasm}, nil
+}
+
+// Where filterRule puts the filter: the line, and the bytes before it. The format stands in the next line at the same place.
+const (
+	filterLine = 3
+	filterCol  = len(`  condition: "`)
+)
+
 // filterRule makes the rules file that judges a filter.
 func filterRule(filter, format string) []byte {
 	var b strings.Builder
 	b.WriteString("- rule: events\n  desc: a filter of the command line\n  condition: ")
 	b.WriteString(strconv.Quote(filter))
-	b.WriteString("\n  output: ")
+	b.WriteString("\n  output:    ")
 	b.WriteString(strconv.Quote(format))
 	b.WriteString("\n  priority: DEBUG\n")
 	return []byte(b.String())

@@ -6,11 +6,12 @@ import (
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
+	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
 	"github.com/shikra-sensor/shikra/sensor/internal/state"
 )
 
 // gather gives the metrics of a running sensor.
-func gather(s *sensor, p *probe.Probe) metrics.Gather {
+func gather(s *sensor, p *probe.Probe, ring *live.Ring) metrics.Gather {
 	return func(emit func(metrics.ID, float64, ...string)) {
 		st := s.Stats()
 		emit(metrics.BuildInfo, 1, Version(), runtime.Version())
@@ -26,6 +27,9 @@ func gather(s *sensor, p *probe.Probe) metrics.Gather {
 				emit(metrics.Lost, float64(n), t.Info().Name+dirSuffix(t))
 			}
 		}
+		rs := ring.Stats()
+		emit(metrics.RingBad, float64(rs.Bad))
+		emit(metrics.RingSkipped, float64(rs.Skipped))
 		emit(metrics.BadRecords, float64(st.BadRecords))
 		emit(metrics.DroppedEvents, float64(st.Dropped))
 		emit(metrics.Batches, float64(st.Batches))
@@ -57,8 +61,11 @@ func gather(s *sensor, p *probe.Probe) metrics.Gather {
 			emit(metrics.ModuleRefills, float64(m.Host.Refills), m.Name)
 			emit(metrics.ModuleHostAlerts, float64(m.Host.Alerts), m.Name)
 			emit(metrics.ModuleSeconds, m.Host.Time.Seconds(), m.Name)
+			emit(metrics.ModuleSkipped, float64(m.Skipped), m.Name)
+			emit(metrics.ModuleFailures, float64(m.Host.Failures), m.Name)
+			emit(metrics.ModuleFalseAlerts, float64(m.Host.FalseAlerts), m.Name)
 			for _, r := range m.Rules {
-				emit(metrics.Alerts, float64(r.Alerts), r.Name, r.Priority)
+				emit(metrics.Alerts, float64(r.Alerts), m.Name, r.Name, r.Priority)
 			}
 		}
 		for _, h := range p.Hooks() {

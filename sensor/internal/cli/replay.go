@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,11 +50,37 @@ func (a *app) replayCmd() *cobra.Command {
 
 // replay runs a sensor on a capture.
 func (a *app) replay(ctx context.Context, cfg *config.Config, path string, sc sensorConfig) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("open capture: %w", err)
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return fmt.Errorf("open capture: %s: isn't a regular file", path)
+	}
+	r, err := capture.NewReader(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if sc.closed == nil {
+		sc.closed = cancel
+	}
 	s, err := a.newSensor(ctx, cfg, a.logger(cfg), sc)
 	if err != nil {
 		return err
 	}
-	rep, err := replayFile(ctx, path, s)
+	rep, err := replay.Run(ctx, replay.Config{
+		Reader:   r,
+		Sink:     s.Sink(),
+		Snapshot: func() error { s.Settled(); return nil },
+		Flush:    func() error { s.Flush(); return nil },
+		Record:   func(rec event.Record) error { s.Record(rec); return nil },
+	})
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
 	s.Flush()
 	stopCtx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
@@ -65,32 +92,8 @@ func (a *app) replay(ctx context.Context, cfg *config.Config, path string, sc se
 		skipped += n
 	}
 	s.summary(s.Stats(), "enters", rep.Enters, "skipped", skipped)
-	if sc.limit > 0 && errors.Is(err, context.Canceled) { // the limit was reached
+	if errors.Is(err, context.Canceled) { // told to stop, at the limit, or nobody reads any more
 		return nil
 	}
 	return err
-}
-
-// replayFile runs the capture at path through s.
-func replayFile(ctx context.Context, path string, s *sensor) (replay.Report, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return replay.Report{}, fmt.Errorf("open capture: %w", err)
-	}
-	defer f.Close()
-	r, err := capture.NewReader(f)
-	if err != nil {
-		return replay.Report{}, fmt.Errorf("%s: %w", path, err)
-	}
-	rep, err := replay.Run(ctx, replay.Config{
-		Reader:   r,
-		Sink:     s.Sink(),
-		Snapshot: func() error { s.Settled(); return nil },
-		Flush:    func() error { s.Flush(); return nil },
-		Record:   func(rec event.Record) error { s.Record(rec); return nil },
-	})
-	if err != nil {
-		return rep, fmt.Errorf("%s: %w", path, err)
-	}
-	return rep, nil
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
@@ -72,6 +74,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}()
 	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: wantedSyscalls(s, all)})
 	if err != nil {
+		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)
+		}
 		return err
 	}
 	defer p.Close()
@@ -82,7 +87,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	defer ring.Close()
 	var watching atomic.Bool
 	if cfg.HTTP.Listen != "" {
-		h, err := metrics.Handler(gather(s, p), health(s, &watching))
+		h, err := metrics.Handler(gather(s, p, ring), health(s, &watching))
 		if err != nil {
 			return err
 		}
@@ -135,7 +140,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	if cerr != nil {
 		log.Warn("the probe's counters can't be read", "err", cerr)
 	}
-	s.summary(s.Stats(), "lost", c.Lost, "uptime", time.Since(start).Round(time.Millisecond))
+	s.summary(s.Stats(), "lost", c.Lost, "ring_skipped_bytes", ring.Stats().Skipped, "uptime", time.Since(start).Round(time.Millisecond))
 	if ctx.Err() != nil { // told to stop: that is success
 		return nil
 	}

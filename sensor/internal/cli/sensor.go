@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
@@ -29,6 +31,7 @@ type sensorConfig struct {
 	block   bool                                     // wait for the outputs instead of dropping: a replay has time
 	json    bool
 	format  output.Format // on stdout, unless the configuration or json say otherwise
+	closed  func()        // called when nobody reads stdout any more; nil: go on, for the sake of the other outputs
 	limit   uint64        // stop after so many alerts; 0 for never
 	reached func()        // called at the limit
 }
@@ -55,6 +58,10 @@ func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger,
 		outs = append(outs, &output.Output{Name: "file", Format: output.ParseFormat(c.Outputs.File.Format), W: f})
 	}
 	s.queue = output.NewQueue(c.Outputs.Queue, func(name string, err error) {
+		if sc.closed != nil && errors.Is(err, syscall.EPIPE) {
+			sc.closed()
+			return
+		}
 		log.Error("an output fails; its alerts are counted until it works again", "output", name, "err", err)
 	}, outs...)
 	hostname, err := os.Hostname()

@@ -7,12 +7,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
@@ -154,8 +157,14 @@ func Keys() []Key {
 			if c.HTTP.Listen == "" {
 				return nil
 			}
-			_, _, err := net.SplitHostPort(c.HTTP.Listen)
-			return err
+			_, port, err := net.SplitHostPort(c.HTTP.Listen)
+			if err != nil {
+				return err
+			}
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return fmt.Errorf("port %q is not between 0 and 65535", port)
+			}
+			return nil
 		}},
 		{"log.level", "info", "debug, info, warn or error", func(c *Config) error { return oneOf(c.Log.Level, "debug", "info", "warn", "error") }},
 		{"log.format", "text", "text or json", func(c *Config) error { return oneOf(c.Log.Format, "text", "json") }},
@@ -280,6 +289,19 @@ func Load(o Options) (*Config, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	for _, k := range Keys() {
+		if what := mistyped(k.Default, v.Get(k.Name)); what != "" {
+			e := &Error{Source: "defaults", Key: k.Name}
+			if at := where[k.Name]; at != nil {
+				*e = *at
+			}
+			e.What, e.Hint = what, k.Doc
+			errs = append(errs, e)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
 	if err := v.UnmarshalExact(c); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -300,6 +322,44 @@ func Load(o Options) (*Config, error) {
 		return nil, errors.Join(errs...)
 	}
 	return c, nil
+}
+
+// mistyped says what is wrong with a value that can't be of its default's type; "" when it can.
+func mistyped(def, v any) string {
+	switch def.(type) {
+	case int:
+		switch n := v.(type) {
+		case int:
+			return ""
+		case string:
+			if _, err := strconv.Atoi(n); err == nil {
+				return ""
+			}
+		}
+		return fmt.Sprintf("%v isn't a whole number", v)
+	case bool:
+		switch b := v.(type) {
+		case bool:
+			return ""
+		case string:
+			if _, err := strconv.ParseBool(b); err == nil {
+				return ""
+			}
+		}
+		return fmt.Sprintf("%v is neither true nor false", v)
+	case string:
+		switch v.(type) {
+		case map[string]any, []any:
+			return "is one text, not a list or a map"
+		}
+	case map[string]string:
+		if _, ok := v.(map[string]any); !ok {
+			if _, ok := v.(map[string]string); !ok && v != nil {
+				return "is a map of keys to texts"
+			}
+		}
+	}
+	return ""
 }
 
 // reserved are SHIKRA_ variables that aren't keys.
@@ -353,16 +413,9 @@ func sources(file string) ([]string, error) {
 
 // readFile merges one file into v after checking its keys; it returns where each key stands.
 func readFile(v *viper.Viper, name string, known map[string]Key) (map[string]*Error, error) {
-	st, err := os.Stat(name)
+	b, err := readRegular(name)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	if st.Size() > maxFile {
-		return nil, &Error{Source: name, What: fmt.Sprintf("has %d bytes", st.Size()), Hint: fmt.Sprintf("the limit is %d", maxFile)}
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, err
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(b, &doc); err != nil {
@@ -380,6 +433,30 @@ func readFile(v *viper.Viper, name string, known map[string]Key) (map[string]*Er
 		return nil, &Error{Source: name, What: err.Error()}
 	}
 	return set, nil
+}
+
+// readRegular reads a file that isn't a fifo or a device, of at most maxFile bytes.
+func readRegular(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if !st.Mode().IsRegular() {
+		return nil, &Error{Source: name, What: "isn't a regular file"}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if len(b) > maxFile {
+		return nil, &Error{Source: name, What: "is too large", Hint: fmt.Sprintf("the limit is %d bytes", maxFile)}
+	}
+	return b, nil
 }
 
 func walk(file string, n *yaml.Node, prefix string, known map[string]Key, set map[string]*Error) (errs []error) {

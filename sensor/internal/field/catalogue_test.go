@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
@@ -190,7 +191,7 @@ var fieldName = regexp.MustCompile(`\b(?:evt|syscall|proc|thread|fd|fdlist|fs\.p
 func TestFalcoRulesFields(t *testing.T) {
 	dir := os.Getenv("SHIKRA_FALCO_DATA")
 	if dir == "" {
-		t.Skip("SHIKRA_FALCO_DATA isn't set: no rules of others to read")
+		testkit.Missing(t, "SHIKRA_FALCO_DATA isn't set: no rules of others to read")
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "rules", "*.yaml"))
 	if err != nil || len(files) == 0 {

@@ -42,11 +42,16 @@ const (
 	StringsFull
 	ModuleCalls
 	ModuleTraps
+	ModuleSkipped
+	ModuleFailures
+	ModuleFalseAlerts
 	ModuleRefills
 	ModuleHostAlerts
 	ModuleSeconds
 	FirstJudged
 	HookActive
+	RingBad
+	RingSkipped
 	numIDs
 )
 
@@ -61,34 +66,39 @@ type Metric struct {
 // Table returns every metric by ID. Units stand in the names; bytes and seconds are base units.
 func Table() [numIDs]Metric {
 	return [numIDs]Metric{
-		BuildInfo:        {"build_info", "The sensor's version; the value is 1.", false, []string{"version", "goversion"}},
-		EngineMode:       {"engine_mode", "How Wasm modules run: 1 for the mode in use.", false, []string{"mode"}},
-		Events:           {"events_total", "Records taken, by event type.", true, []string{"type"}},
-		Lost:             {"lost_total", "Events lost by the kernel because the ring buffer was full, by event type.", true, []string{"type"}},
-		ProbeSent:        {"probe_sent_total", "Events the probe put into the ring buffer.", true, nil},
-		BadRecords:       {"bad_records_total", "Records that couldn't be read and were left out.", true, nil},
-		DroppedEvents:    {"dropped_events_total", "Events dropped by the sensor itself.", true, nil},
-		Batches:          {"batches_total", "Batches judged.", true, nil},
-		Judged:           {"judged_events_total", "Events judged by modules.", true, nil},
-		StateFlushes:     {"state_flushes_total", "Batches cut short by a state change that their events could have seen.", true, nil},
-		BatchMean:        {"batch_mean_events", "Mean events in a batch since the start.", false, nil},
-		Alerts:           {"alerts_total", "Alerts made, by rule.", true, []string{"rule", "priority"}},
-		DroppedAlerts:    {"dropped_alerts_total", "Alerts dropped because the outputs' queue was full.", true, nil},
-		OutputSent:       {"output_sent_total", "Alerts written, by output.", true, []string{"output"}},
-		OutputFailed:     {"output_failed_total", "Alerts that an output failed to write.", true, []string{"output"}},
-		StateUsed:        {"state_entries", "Entries in use, by state table.", false, []string{"table"}},
-		StateLimit:       {"state_entries_limit", "Most entries, by state table.", false, []string{"table"}},
-		StateFull:        {"state_full_total", "Entries that found their state table full.", true, []string{"table"}},
-		StringBytes:      {"string_bytes", "Bytes of state strings in use.", false, []string{"segment"}},
-		StringLimit:      {"string_bytes_limit", "Most bytes of state strings.", false, []string{"segment"}},
-		StringsFull:      {"strings_full_total", "State strings that found no room.", true, []string{"segment"}},
-		ModuleCalls:      {"module_calls_total", "Calls into a module.", true, []string{"module"}},
-		ModuleTraps:      {"module_traps_total", "Calls that ended in a trap.", true, []string{"module"}},
-		ModuleRefills:    {"module_refills_total", "Times a module asked for more fuel.", true, []string{"module"}},
-		ModuleHostAlerts: {"module_alert_calls_total", "Times a module called alert.", true, []string{"module"}},
-		ModuleSeconds:    {"module_seconds_total", "Time spent in a module.", true, []string{"module"}},
-		FirstJudged:      {"first_judged_seconds", "From the pipeline's start to the end of its first batch.", false, nil},
-		HookActive:       {"hook_active", "Whether a kernel hook is attached (1) or not (0).", false, []string{"hook"}},
+		BuildInfo:         {"build_info", "The sensor's version; the value is 1.", false, []string{"version", "goversion"}},
+		EngineMode:        {"engine_mode", "How Wasm modules run: 1 for the mode in use.", false, []string{"mode"}},
+		Events:            {"events_total", "Records taken, by event type.", true, []string{"type"}},
+		Lost:              {"lost_total", "Events lost by the kernel because the ring buffer was full, by event type.", true, []string{"type"}},
+		ProbeSent:         {"probe_sent_total", "Events the probe put into the ring buffer.", true, nil},
+		BadRecords:        {"bad_records_total", "Records that couldn't be read and were left out.", true, nil},
+		DroppedEvents:     {"dropped_events_total", "Events dropped by the sensor itself.", true, nil},
+		Batches:           {"batches_total", "Batches judged.", true, nil},
+		Judged:            {"judged_events_total", "Events judged by modules.", true, nil},
+		StateFlushes:      {"state_flushes_total", "Batches cut short by a state change that their events could have seen.", true, nil},
+		BatchMean:         {"batch_mean_events", "Mean events in a batch since the start.", false, nil},
+		Alerts:            {"alerts_total", "Alerts made, by rule.", true, []string{"module", "rule", "priority"}},
+		DroppedAlerts:     {"dropped_alerts_total", "Alerts dropped because the outputs' queue was full.", true, nil},
+		OutputSent:        {"output_sent_total", "Alerts written, by output.", true, []string{"output"}},
+		OutputFailed:      {"output_failed_total", "Alerts that an output failed to write.", true, []string{"output"}},
+		StateUsed:         {"state_entries", "Entries in use, by state table.", false, []string{"table"}},
+		StateLimit:        {"state_entries_limit", "Most entries, by state table.", false, []string{"table"}},
+		StateFull:         {"state_full_total", "Entries that found their state table full.", true, []string{"table"}},
+		StringBytes:       {"string_bytes", "Bytes of state strings in use.", false, []string{"segment"}},
+		StringLimit:       {"string_bytes_limit", "Most bytes of state strings.", false, []string{"segment"}},
+		StringsFull:       {"strings_full_total", "State strings that found no room.", true, []string{"segment"}},
+		ModuleCalls:       {"module_calls_total", "Calls into a module.", true, []string{"module"}},
+		ModuleTraps:       {"module_traps_total", "Calls that ended in a trap.", true, []string{"module"}},
+		ModuleSkipped:     {"module_skipped_events_total", "Events of batches whose judging a trap or a failure cut short.", true, []string{"module"}},
+		ModuleFailures:    {"module_failures_total", "Calls in which a module said that it couldn't judge.", true, []string{"module"}},
+		ModuleFalseAlerts: {"module_false_alerts_total", "Alerts of a module that were refused: for an event or a rule that there isn't.", true, []string{"module"}},
+		ModuleRefills:     {"module_refills_total", "Times a module asked for more fuel.", true, []string{"module"}},
+		ModuleHostAlerts:  {"module_alert_calls_total", "Times a module called alert.", true, []string{"module"}},
+		ModuleSeconds:     {"module_seconds_total", "Time spent in a module.", true, []string{"module"}},
+		FirstJudged:       {"first_judged_seconds", "From the pipeline's start to the end of its first batch.", false, nil},
+		RingBad:           {"ring_bad_total", "Times the ring buffer held something that couldn't be read, and was skipped to its end.", true, nil},
+		RingSkipped:       {"ring_skipped_bytes_total", "Bytes of the ring buffer that were skipped then.", true, nil},
+		HookActive:        {"hook_active", "Whether a kernel hook is attached (1) or not (0).", false, []string{"hook"}},
 	}
 }
 

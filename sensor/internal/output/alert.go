@@ -4,8 +4,10 @@ package output
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -93,8 +95,8 @@ func appendPrintable(dst []byte, s string) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if r >= 0x80 && r < 0xa0 { // C1 controls: 0x9b begins a terminal sequence
-			dst = append(dst, '\\', 'x', hex[r>>4], hex[r&15])
+		if r != utf8.RuneError && !unicode.IsPrint(r) { // controls (0x9b begins a terminal sequence), marks that turn the text around
+			dst = fmt.Appendf(dst, `\u{%x}`, r)
 		} else {
 			dst = utf8.AppendRune(dst, r) // an invalid byte becomes U+FFFD
 		}

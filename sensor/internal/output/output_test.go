@@ -31,6 +31,9 @@ func TestText(t *testing.T) {
 	if want := "03:04:05.000000006: Warning file=/etc/x\\nforged \\x1b[31m \uFFFD >&\n"; got != want {
 		t.Errorf("%q\n%q", got, want)
 	}
+	if got := string(appendPrintable(nil, "a\u202eb\u009bc\u00e9")); got != `a\u{202e}b\u{9b}cé` {
+		t.Errorf("%q", got)
+	}
 	if got := string(Line.Append(nil, sample())); strings.Contains(got, "Warning") || strings.Count(got, "\n") != 1 {
 		t.Errorf("%q", got)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/field"
 	"github.com/shikra-sensor/shikra/sensor/internal/format"
 	"github.com/shikra-sensor/shikra/sensor/internal/host"
 	"github.com/shikra-sensor/shikra/sensor/internal/output"
@@ -19,19 +20,43 @@ import (
 type rule struct {
 	wasmabi.Rule
 	format *format.Format
+	timed  bool // the output names evt.time
 	alerts uint64
 }
 
 func readRules(table []wasmabi.Rule) ([]rule, error) {
 	out := make([]rule, len(table))
+	names := map[string]bool{}
 	for i, r := range table {
+		if names[r.Name] {
+			return nil, fmt.Errorf("two rules are called %q", r.Name)
+		}
+		names[r.Name] = true
 		f, err := format.Parse(r.Output)
 		if err != nil {
 			return nil, fmt.Errorf("rule %q: output: %w", r.Name, err)
 		}
 		out[i] = rule{Rule: r, format: f}
+		for _, ref := range f.Refs() {
+			out[i].timed = out[i].timed || ref.Text == "evt.time"
+		}
 	}
 	return out, nil
+}
+
+// fields returns the output's fields as a JSON object, with evt.time (ns) first if the output doesn't name it, as Falco has it.
+func (r *rule) fields(at time.Time, c *field.Ctx, e event.Event) []byte {
+	if r.timed {
+		return r.format.AppendFields(nil, c, e)
+	}
+	b := strconv.AppendInt([]byte(`{"evt.time":`), at.UnixNano(), 10)
+	n := len(b)
+	b = r.format.AppendFields(b, c, e)
+	if len(b) == n+len("{}") {
+		return append(b[:n], '}')
+	}
+	b[n] = ','
+	return b
 }
 
 // peeks reports whether the output shows the names of fds and processes that the event mentions besides its own.
@@ -93,13 +118,7 @@ func (p *Pipeline) onAlert(hm *host.Module, index, ruleIndex int) {
 		Seq:      p.seq,
 		EventNum: e.Num(),
 	}
-	// Falco puts evt.time (ns) before the output's own fields.
-	a.Fields = append(strconv.AppendInt([]byte(`{"evt.time":`), a.Time.UnixNano(), 10), ',')
-	n := len(a.Fields)
-	if a.Fields = r.format.AppendFields(a.Fields, &p.read, e); len(a.Fields) == n+len("{}") {
-		n--
-	}
-	a.Fields = append(a.Fields[:n], a.Fields[n+1:]...)
+	a.Fields = r.fields(a.Time, &p.read, e)
 	p.cfg.Alert(a)
 }
 

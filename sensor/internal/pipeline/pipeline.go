@@ -65,7 +65,9 @@ type Pipeline struct {
 
 type module struct {
 	*host.Module
-	rules []rule
+	rules    []rule
+	failures uint64 // batches it didn't judge to the end
+	skipped  uint64 // events in them
 }
 
 // minRoom is what a batch must have left before an event is taken: an event at its largest and its extracted values.
@@ -111,6 +113,12 @@ func (p *Pipeline) Load(wasm []byte) error {
 	m, err := p.host.Load(p.ctx, wasm, host.LoadOptions{Column: p.columns.index})
 	if err != nil {
 		return err
+	}
+	for _, other := range p.modules {
+		if name := m.Manifest().Name; other.Manifest().Name == name {
+			m.Close()
+			return fmt.Errorf("module %s: a module of that name is loaded already", name)
+		}
 	}
 	rules, err := readRules(m.Rules())
 	if err != nil {
@@ -234,7 +242,7 @@ func (p *Pipeline) flush() {
 		p.st.Judged += uint64(n)
 		for _, m := range p.modules {
 			if err := m.Judge(p.ctx); err != nil {
-				p.cfg.Log.Error("module trapped", "module", m.Manifest().Name, "err", err)
+				p.failed(m, n, err)
 			}
 		}
 		if p.st.FirstJudged == 0 {
@@ -245,6 +253,15 @@ func (p *Pipeline) flush() {
 	if p.sinceStat++; p.sinceStat >= 4096 {
 		p.refreshWall()
 		p.publish()
+	}
+}
+
+// failed counts a batch of n events whose judging m didn't end, and says so at the first, second, fourth, eighth … time: a
+// module that always traps must not flood the log.
+func (p *Pipeline) failed(m *module, n int, err error) {
+	m.skipped += uint64(n)
+	if m.failures++; m.failures&(m.failures-1) == 0 {
+		p.cfg.Log.Error("a module couldn't judge a batch; such batches are counted", "module", m.Manifest().Name, "batches", m.failures, "err", err)
 	}
 }
 

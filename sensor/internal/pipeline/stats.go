@@ -37,9 +37,10 @@ type Pool struct {
 
 // ModuleStats counts what one module did.
 type ModuleStats struct {
-	Name  string
-	Host  host.Stats
-	Rules []RuleStats
+	Name    string
+	Host    host.Stats
+	Skipped uint64 // events of batches that it didn't judge to the end
+	Rules   []RuleStats
 }
 
 // RuleStats counts one rule's alerts.
@@ -70,7 +71,7 @@ func (p *Pipeline) publish() {
 	s.Strings = Pool{a.Strings.Used(), a.Strings.Limit(), a.Strings.Count(), a.Strings.Full(), a.Strings.Cut()}
 	s.Private = Pool{a.Private.Used(), a.Private.Limit(), a.Private.Count(), a.Private.Full(), a.Private.Cut()}
 	for _, m := range p.modules {
-		ms := ModuleStats{Name: m.Manifest().Name, Host: m.Stats()}
+		ms := ModuleStats{Name: m.Manifest().Name, Host: m.Stats(), Skipped: m.skipped}
 		for i := range m.rules {
 			ms.Rules = append(ms.Rules, RuleStats{m.rules[i].Name, m.rules[i].Priority, m.rules[i].alerts})
 		}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -245,7 +244,7 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 	}
 	for name, v := range map[string]any{
 		"slot_of": slotOf, "code_of": codeOf, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": snapLen,
-		"preempt_rt": preemptRT(), "page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
+		"page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
 	} {
 		c, ok := spec.Variables[name]
 		if !ok {
@@ -256,15 +255,6 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 		}
 	}
 	return nil
-}
-
-// preemptRT reports whether tasks of this kernel may be preempted while a BPF program runs for them.
-func preemptRT() bool {
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		return true // which is right everywhere, but costs more
-	}
-	return strings.Contains(unix.ByteSliceToString(uts.Version[:]), "PREEMPT_RT") // scripts/mkcompile_h
 }
 
 // load loads all of spec at once; when that fails, the maps and then each program by itself, leaving out those refused.
@@ -361,6 +351,9 @@ func (p *Probe) SetSyscalls(names []string) error {
 	var viaSocketcall [32]uint16
 	native, compat := arches()
 	for _, name := range names {
+		if name == "procexit" {
+			continue // no system call, and always on
+		}
 		slot, ok := p.slots[name]
 		if !ok {
 			return fmt.Errorf("%w: %q", ErrNoSyscall, name)

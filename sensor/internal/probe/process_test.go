@@ -103,9 +103,12 @@ func cgroups(t *testing.T, name string, b []byte) {
 		t.Fatal(err)
 	}
 	paths := map[string]string{}
-	unified := ""
+	unified := "/" // also where no hierarchy is mounted
 	for _, l := range strings.Split(strings.TrimSpace(string(f)), "\n") {
 		p := strings.SplitN(l, ":", 3)
+		if len(p) < 3 {
+			continue
+		}
 		if p[1] == "" {
 			unified = p[2]
 		}
@@ -279,7 +282,12 @@ func TestExec(t *testing.T) {
 		cmd := exec.Command(prog)
 		cmd.Env = []string{childEnv + "=exit"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: true}}
-		recs := l.events(t, []string{}, func() { cmd.Run() })
+		recs := l.events(t, []string{}, func() {
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Wait()
+		})
 		r := the(t, recs, event.SyscallExecveV19X, cmd.Process.Pid)
 		for i, want := range map[int]int64{19: 0, 22: 0, 26: 65534, 29: 65534} {
 			b, _ := r.Param(i)

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
 )
 
 const header = "\x00asm\x01\x00\x00\x00"
@@ -203,7 +205,7 @@ func TestSignedIntegers(t *testing.T) {
 func TestTestdata(t *testing.T) {
 	tool, err := exec.LookPath("wat2wasm")
 	if err != nil {
-		t.Skip("wat2wasm isn't installed: the committed binaries are tested as they are")
+		testkit.Missing(t, "wat2wasm isn't installed: the committed binaries are tested as they are")
 	}
 	out := t.TempDir() + "/out.wasm"
 	if b, err := exec.Command(tool, "--debug-names", "testdata/features.wat", "-o", out).CombinedOutput(); err != nil {

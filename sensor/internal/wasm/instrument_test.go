@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
@@ -367,7 +368,7 @@ func TestBrokenNames(t *testing.T) {
 func TestValidates(t *testing.T) {
 	tool, err := exec.LookPath("wasm-validate")
 	if err != nil {
-		t.Skip("wasm-validate isn't installed: the engine's own validation is tested in package host")
+		testkit.Missing(t, "wasm-validate isn't installed: the engine's own validation is tested in package host")
 	}
 	features, err := os.ReadFile("testdata/features.wasm")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/check"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/parse"
+	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
 )
 
 // falcoRules returns the rules of the compatibility data, all of them enabled.
@@ -16,7 +17,7 @@ func falcoRules(t testing.TB, names ...string) *check.Program {
 	t.Helper()
 	dir := os.Getenv("SHIKRA_FALCO_DATA")
 	if dir == "" {
-		t.Skip("SHIKRA_FALCO_DATA is not set: the compatibility data is not there")
+		testkit.Missing(t, "SHIKRA_FALCO_DATA is not set: the compatibility data is not there")
 	}
 	var files []*ast.File
 	for _, name := range names {

@@ -77,11 +77,15 @@ func Read(paths []string, trust bool) ([]Source, error) {
 }
 
 func readFile(path string, trust bool) ([]byte, error) {
-	f, err := os.Open(path)
+	// O_NONBLOCK: opening a fifo must not wait for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("read rules: %s: isn't a regular file", path)
+	}
 	if trust {
 		// The open file is judged, not the name, so that a swap between check and read gains nothing.
 		if err := trusted(path, f); err != nil {
@@ -102,9 +106,6 @@ func trusted(path string, f *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return fmt.Errorf("read rules: %s: %w", path, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return &TrustError{path, "isn't a regular file"}
 	}
 	if err := owned(path, &st); err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/compile"
 )
 
@@ -73,7 +75,6 @@ func TestTrust(t *testing.T) {
 		{write(t, dir, "world.yaml", good, 0o646), "has mode 0646"},
 		{write(t, open, "folder.yaml", good, 0o600), "has mode 0777"},
 		{link, "has mode 0777"},
-		{"/dev/null", "isn't a regular file"},
 	} {
 		_, err := Read([]string{tc.path}, true)
 		var te *TrustError
@@ -105,6 +106,15 @@ func TestTrust(t *testing.T) {
 func TestReadErrors(t *testing.T) {
 	if _, err := Read([]string{"/nonexistent"}, true); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo.yaml")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{fifo, "/dev/null"} {
+		if _, err := Read([]string{p}, false); err == nil || !strings.Contains(err.Error(), "isn't a regular file") {
+			t.Errorf("%s: %v", p, err)
+		}
 	}
 	big := write(t, t.TempDir(), "big.yaml", strings.Repeat("#", maxFile+1), 0o600)
 	if _, err := Read([]string{big}, true); err == nil || !strings.Contains(err.Error(), "more than") {

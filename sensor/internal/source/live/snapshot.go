@@ -103,15 +103,12 @@ func (s *shot) take(ctx context.Context) error {
 	if s.cfg.NoIterators {
 		s.rep.TaskIter, s.rep.FileIter = errIterOff, errIterOff
 	} else {
-		// Loading costs more than reading, so both are loaded at once.
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			files, s.rep.FileIter = loadFileIter(s.cfg)
-		}()
+		// One after the other, though loading costs more than reading: they share the kernel's types, and where the kernel has
+		// modules with types of their own, looking these up changes what is shared without its lock (decoder.inflateType,
+		// cilium/ebpf btf/unmarshal.go@v0.22.0), which ends the process.
 		tasks, s.rep.TaskIter = loadTaskIter(s.cfg)
-		<-done
 		defer tasks.close()
+		files, s.rep.FileIter = loadFileIter(s.cfg)
 		defer files.close()
 	}
 	if tasks != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
 	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
+	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
 )
 
 type noSink struct{ threads, files int }
@@ -59,7 +60,7 @@ func (s *seen) record(r event.Record) {
 func watch(t *testing.T, cfg loadgen.Config) (loadgen.Result, *seen, probe.Counters) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root for BPF")
+		testkit.Missing(t, "needs root for BPF")
 	}
 	p, err := probe.Load(probe.Config{})
 	if err != nil {

@@ -7,8 +7,10 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
 )
@@ -19,6 +21,7 @@ const hooksArg = "hooks"
 // sayHooks loads and attaches every program that the probe has, prints which were refused and why, and how many instructions
 // the verifier went through for each. It returns the exit status: 1 if one was refused.
 func sayHooks(w io.Writer) int {
+	start := time.Now()
 	p, err := probe.Load(probe.Config{Generic: true})
 	if err != nil {
 		fmt.Fprintf(w, "## refused probe %s\n## hooks none\n", oneLine(err))
@@ -28,6 +31,10 @@ func sayHooks(w io.Writer) int {
 	if err := p.Attach(); err != nil {
 		fmt.Fprintf(w, "## refused probe %s\n", oneLine(err))
 	}
+	took := time.Since(start)
+	var used unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &used)
+	fmt.Fprintf(w, "loading took %.1f s: user %.1f s, system %.1f s\n", took.Seconds(), float64(used.Utime.Nano())/1e9, float64(used.Stime.Nano())/1e9)
 	count := map[string]int{}
 	for _, h := range p.Hooks() {
 		count[h.State]++
@@ -40,8 +47,8 @@ func sayHooks(w io.Writer) int {
 	if err != nil {
 		cost = "instructions not counted"
 	}
-	fmt.Fprintf(w, "## hooks %d programs loaded, %d attached, %d refused; %s\n",
-		count[probe.StateLoaded]+count[probe.StateAttached], count[probe.StateAttached], count[probe.StateRefused], cost)
+	fmt.Fprintf(w, "## hooks %d programs loaded in %.1f s, %d attached, %d refused; %s\n",
+		count[probe.StateLoaded]+count[probe.StateAttached], took.Seconds(), count[probe.StateAttached], count[probe.StateRefused], cost)
 	if count[probe.StateRefused] > 0 {
 		return 1
 	}

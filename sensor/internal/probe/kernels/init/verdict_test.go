@@ -28,6 +28,8 @@ func TestJudge(t *testing.T) {
 		{name: "skip", out: "=== RUN   TestA\n    a_test.go:3: no such file system\n--- SKIP: TestA (0.00s)\nPASS\n",
 			skips: []string{"p TestA: a_test.go:3: no such file system"}},
 		{name: "a crash", out: "=== RUN   TestA\npanic: oops\n", err: exit, failures: []string{"p: exit status 1, in TestA"}},
+		{name: "a crash after a failure", out: "=== RUN   TestA\n    a_test.go:4: why\n--- FAIL: TestA (0.00s)\n=== RUN   TestB\npanic: oops\n", err: errors.New("exit status 2"),
+			failures: []string{"p TestA: a_test.go:4: why", "p: exit status 2, in TestB"}},
 		{name: "nothing ran", out: "testing: warning: no tests to run\nPASS\n", failures: []string{"p: no test ran"}},
 		{name: "what a test says after its result isn't the next one's",
 			out: "=== RUN   TestA\n--- FAIL: TestA (0.00s)\n    a_test.go:4: why\n=== RUN   TestB\n--- PASS: TestB (0.00s)\nFAIL\n",
