@@ -62,7 +62,7 @@ pure: ## run the pure packages' tests for arm v7, arm64 and riscv64 under qemu-u
 
 .PHONY: bench
 bench: ## ns per event of decode, state, rules and the whole pipeline
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./sensor/internal/decode ./sensor/internal/state ./sensor/internal/host ./sensor/internal/pipeline
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./sensor/internal/decode ./sensor/internal/state ./sensor/internal/rule/compile ./sensor/internal/host ./sensor/internal/pipeline
 
 .PHONY: bench-probe
 bench-probe: build ## the live bars: loads on one pinned core, the sensor's CPU and losses beside (as root)

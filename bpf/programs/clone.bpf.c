@@ -84,7 +84,7 @@ __inline_always void clone__read_call(struct pt_regs *regs, u32 compat, u32 *nr,
 __inline_always u32 clone__flags(struct task_struct *t, u64 flags)
 {
 	u32 v = flags__clone(flags);
-	if (read__pid_level(t) > 0 || READ(READ(READ(t, nsproxy), pid_ns_for_children), level) > 0)
+	if (flags & CLONE_NEWPID || read__pid_level(t) > 0 || READ(READ(READ(t, nsproxy), pid_ns_for_children), level) > 0)
 		v |= F_CLONE_CHILD_IN_PIDNS;
 	return v;
 }

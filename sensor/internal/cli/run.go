@@ -14,6 +14,7 @@ import (
 
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/host"
 	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
 	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
@@ -28,6 +29,7 @@ func (a *app) runCmd() *cobra.Command {
 		Short: "Watch this machine and print alerts (as root)",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			started := frugal()
 			cfg, err := a.config()
 			if err != nil {
 				return err
@@ -44,7 +46,7 @@ func (a *app) runCmd() *cobra.Command {
 			if allowUnsigned {
 				log.Warn("modules run without a signature (--allow-unsigned)")
 			}
-			return a.watch(cmd.Context(), cfg, log, sensorConfig{modules: mods, wall: wallOffset, json: a.json}, false)
+			return a.watch(cmd.Context(), cfg, log, sensorConfig{modules: mods, wall: wallOffset, json: a.json, started: started}, false)
 		},
 	}
 	c.Flags().StringArrayVarP(&rules, "rules", "r", nil, "rules `FILE`, module or folder; may be given again (default: the configuration's, else the built-in rules)")
@@ -61,7 +63,21 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	defer lookup.Close()
 	sc.lookup = lookup.Thread
+	names, err := wantedSyscalls(sc.modules, all)
+	if err != nil {
+		return err
+	}
+	// The kernel verifies the probe's programs while the modules are compiled.
+	loaded := make(chan loadedProbe, 1)
+	go func() {
+		p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: names})
+		loaded <- loadedProbe{p, err}
+	}()
 	s, err := a.newSensor(ctx, cfg, log, sc)
+	lp := <-loaded
+	if lp.err == nil {
+		defer lp.Close()
+	}
 	if err != nil {
 		return err
 	}
@@ -72,14 +88,13 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 			err = e
 		}
 	}()
-	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: wantedSyscalls(s, all)})
-	if err != nil {
+	if err := lp.err; err != nil {
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)
 		}
 		return err
 	}
-	defer p.Close()
+	p := lp.Probe
 	ring, err := live.NewRing(p.Ring())
 	if err != nil {
 		return err
@@ -129,6 +144,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	st := s.Stats()
 	watching.Store(true)
+	if sc.started != nil {
+		sc.started()
+	}
 	log.Info("watching", "version", Version(), "rules", countRules(s), "engine", st.Engine, "threads", snap.Threads, "files", snap.Files,
 		"snapshot", snap.Took.Round(time.Millisecond), "start", time.Since(start).Round(time.Millisecond))
 	if st.Engine == "interpreter" && cfg.Engine.Mode != "interpreter" {
@@ -170,16 +188,34 @@ func countRules(s *sensor) (n int) {
 	return n
 }
 
+// loadedProbe is what loading the probe gave.
+type loadedProbe struct {
+	*probe.Probe
+	err error
+}
+
 // wantedSyscalls names the system calls whose events the modules judge or the state needs; nil is all.
-func wantedSyscalls(s *sensor, all bool) []string {
+func wantedSyscalls(modules [][]byte, all bool) ([]string, error) {
 	if all {
-		return nil
+		return nil, nil
+	}
+	var judged [event.NumTypes]bool
+	for _, m := range modules {
+		man, err := host.ReadManifest(m)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range man.EventCodes {
+			if int(c) < len(judged) {
+				judged[c] = true
+			}
+		}
 	}
 	names := []string{}
 	for _, sc := range event.Syscalls() {
-		if sc.Exit != event.GenericX && (s.Wanted(sc.Exit) || state.Needs(sc.Exit)) {
+		if sc.Exit != event.GenericX && (judged[sc.Exit] || state.Needs(sc.Exit)) {
 			names = append(names, sc.Name)
 		}
 	}
-	return names
+	return names, nil
 }

@@ -31,6 +31,7 @@ type sensorConfig struct {
 	block   bool                                     // wait for the outputs instead of dropping: a replay has time
 	json    bool
 	format  output.Format // on stdout, unless the configuration or json say otherwise
+	started func()        // called when the sensor watches; nil for nobody
 	closed  func()        // called when nobody reads stdout any more; nil: go on, for the sake of the other outputs
 	limit   uint64        // stop after so many alerts; 0 for never
 	reached func()        // called at the limit

@@ -160,9 +160,6 @@ func (p *Pipeline) Sink() snapshot.Sink { return p.state }
 // Settled says that the snapshot is complete.
 func (p *Pipeline) Settled() { p.state.Settled() }
 
-// Wanted reports whether a module judges events of type t.
-func (p *Pipeline) Wanted(t event.Type) bool { return int(t) < len(p.wanted) && p.wanted[t] }
-
 // Record takes one record, which is borrowed for the call. A record that can't be read is counted and left out.
 func (p *Pipeline) Record(r event.Record) {
 	m, err := decode.Decode(r)

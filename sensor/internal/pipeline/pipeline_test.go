@@ -273,3 +273,39 @@ func BenchmarkMix(b *testing.B) {
 	b.ReportMetric(float64(st.Judged)/float64(max(st.Batches, 1)), "events/batch")
 	b.ReportMetric(float64(st.Alerts)/float64(b.N), "alerts/event")
 }
+
+// BenchmarkRules is the built-in rules alone, over a full batch of what a machine does most: opens of ordinary files.
+func BenchmarkRules(b *testing.B) {
+	p, err := New(context.Background(), Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Load(compiled(b, load.Source{Name: edge.Name, Data: edge.Rules})); err != nil {
+		b.Fatal(err)
+	}
+	w := testkit.NewWorld(1, 3)
+	w.Snapshot(p.Sink())
+	p.Settled()
+	var r event.Builder
+	names := []string{"/usr/share/zoneinfo/UTC", "/proc/self/stat", "/var/lib/app/data.db", "/etc/hosts", "/lib/x86_64-linux-gnu/libc.so.6", "/tmp/work"}
+	for i := range wasmabi.BatchMax {
+		p.Record(r.Start(1, 100, event.SyscallOpenatV2X).Int(5).Int(-100).String(names[i%len(names)]).Int(int64(1+i%2)).Int(0).Int(1).Int(9).Done())
+	}
+	if n := p.arena.Batch.Len(); n != wasmabi.BatchMax {
+		b.Fatalf("%d events in the batch", n)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N/wasmabi.BatchMax + 1 {
+		for _, m := range p.modules {
+			if err := m.Judge(p.ctx); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.StopTimer()
+	if p.st.Alerts > 0 {
+		b.Fatalf("%d alerts: these opens are ordinary", p.st.Alerts)
+	}
+}

@@ -512,8 +512,13 @@ func TestClone(t *testing.T) {
 	t.Run("pid namespace", func(t *testing.T) {
 		cmd := command("exit")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
-		recs := l.events(t, []string{}, func() { cmd.Run() })
+		recs := l.events(t, []string{"clone", "clone3"}, func() { cmd.Run() })
 		for _, r := range recs {
+			if res, ok := r.Param(0); ok && binary.LittleEndian.Uint64(res) == uint64(cmd.Process.Pid) {
+				if flags, _ := r.Param(15); binary.LittleEndian.Uint32(flags)&(0x20000000|clNewPID) != 0x20000000|clNewPID {
+					t.Errorf("the parent's flags are %x", flags)
+				}
+			}
 			if r.TID() != int64(cmd.Process.Pid) || (r.Type() != event.SyscallCloneV20X && r.Type() != event.SyscallClone3X) {
 				continue
 			}
