@@ -185,6 +185,7 @@ struct tty_struct {
 };
 struct signal_struct {
 	struct list_head thread_head;
+	unsigned int flags;
 	struct pid *pids[4];
 	struct tty_struct *tty;
 	struct rlimit rlim[16];
@@ -390,6 +391,7 @@ struct __sk_buff;
 #define S_IMMUTABLE 8
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
+#define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
 #define RLIMIT_NOFILE 7
 #define CAP_DAC_OVERRIDE 1
 #define CAP_FOWNER 3

@@ -31,7 +31,11 @@ __inline_always s64 exit__reaper(struct task_struct *t)
 	struct list_head *children = (void *)t + bpf_core_field_offset(struct task_struct, children);
 	if (READ(children, next) == children)
 		return 0;
-	s64 tid = exit__alive_thread(t);
+	struct signal_struct *sig = READ(t, signal);
+	s64 tid = 0;
+	/* When the whole group exits, those of its threads that still live are about to follow. */
+	if (!(READ(sig, flags) & SIGNAL_GROUP_EXIT))
+		tid = exit__alive_thread(t);
 	if (tid)
 		return tid;
 	struct task_struct *init = READ(read__pid_ns(t), child_reaper);
@@ -39,7 +43,6 @@ __inline_always s64 exit__reaper(struct task_struct *t)
 		return 0;
 	s64 init_tid = READ(init, pid);
 	u32 level = read__pid_level(t);
-	struct signal_struct *sig = READ(t, signal);
 	if (!BPF_CORE_READ_BITFIELD_PROBED(sig, has_child_subreaper))
 		return init_tid;
 	struct task_struct *up = READ(t, real_parent);
