@@ -290,7 +290,7 @@ func BenchmarkRules(b *testing.B) {
 	var r event.Builder
 	names := []string{"/usr/share/zoneinfo/UTC", "/proc/self/stat", "/var/lib/app/data.db", "/etc/hosts", "/lib/x86_64-linux-gnu/libc.so.6", "/tmp/work"}
 	for i := range wasmabi.BatchMax {
-		p.Record(r.Start(1, 100, event.SyscallOpenatV2X).Int(5).Int(-100).String(names[i%len(names)]).Int(int64(1+i%2)).Int(0).Int(1).Int(9).Done())
+		p.Record(r.Start(1, 100, event.SyscallOpenatV2X).Int(5).Int(-100).String(names[i%len(names)]).Int(int64(1 + i%2)).Int(0).Int(1).Int(9).Done())
 	}
 	if n := p.arena.Batch.Len(); n != wasmabi.BatchMax {
 		b.Fatalf("%d events in the batch", n)

@@ -95,6 +95,10 @@ func setUp() error {
 			errs = append(errs, fmt.Errorf("mount %s: %w", m.at, err))
 		}
 	}
+	// A program that is run by its descriptor is /dev/fd/N to the kernel, and TOMOYO looks that up.
+	for _, l := range [][2]string{{"/proc/self/fd", "/dev/fd"}, {"fd/0", "/dev/stdin"}, {"fd/1", "/dev/stdout"}, {"fd/2", "/dev/stderr"}} {
+		errs = append(errs, os.Symlink(l[0], l[1]))
+	}
 	errs = append(errs, unix.Sethostname([]byte("kernel-test")), raiseLoopback(), loadModule("/overlay.ko"), castParts())
 	for _, kv := range [][2]string{{"PATH", "/usr/bin:/usr/sbin"}, {"HOME", "/root"}, {"TMPDIR", "/tmp"}} {
 		errs = append(errs, os.Setenv(kv[0], kv[1]))
