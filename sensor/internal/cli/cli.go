@@ -109,16 +109,6 @@ func exactArgs(n int, what string) cobra.PositionalArgs {
 	}
 }
 
-// minArgs is cobra.MinimumNArgs with our status.
-func minArgs(n int, what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) < n {
-			return usageError{fmt.Errorf("%s needs %s", c.CommandPath(), what)}
-		}
-		return nil
-	}
-}
-
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("%s takes no arguments, not %q", c.CommandPath(), args[0])}

@@ -89,7 +89,6 @@ func actsOnFD(t event.Type) bool {
 	return t.Info().Flags&(event.FlagCreatesFd|event.FlagUsesFd|event.FlagDestroysFd) != 0
 }
 
-func u64(offset int) Read         { return Read{Offset: offset, Width: U64} }
 func str(offset int) Read         { return Read{Offset: offset, Width: Str} }
 func pstr(offset int) Read        { return Read{Offset: offset, Width: PStr} }
 func u64NotZero(offset int) Read  { return Read{Offset: offset, Width: U64, HasNull: true} }

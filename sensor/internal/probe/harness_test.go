@@ -347,16 +347,6 @@ func toInt(v any) int64 {
 	panic(fmt.Sprintf("no integer: %T", v))
 }
 
-// statOf returns device, in the format's encoding, and inode of a path.
-func statOf(t testing.TB, path string) (dev uint32, ino uint64) {
-	t.Helper()
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		t.Fatal(err)
-	}
-	return devOf(uint64(st.Dev)), st.Ino
-}
-
 // devOf encodes a device number as the event format does.
 func devOf(dev uint64) uint32 {
 	major, minor := unix.Major(dev), unix.Minor(dev)

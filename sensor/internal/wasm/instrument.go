@@ -120,10 +120,9 @@ type rewriter struct {
 }
 
 type helper struct {
-	name   string
-	typ    uint32
-	locals []localDecl
-	code   []byte
+	name string
+	typ  uint32
+	code []byte
 }
 
 // fn renumbers a function of the guest: the added import stands before its own functions.

@@ -21,9 +21,7 @@ func (m *module) describe(programs []*program, columns []string) error {
 		Events: []string{}, EventCodes: []uint16{}, Fields: columns, WindowSize: m.opts.WindowSize,
 		MemoryLimit: m.window + wasm.PageSize, Fuel: fuel,
 	}
-	for _, types := range columnTypes(programs, len(columns)) {
-		man.FieldEvents = append(man.FieldEvents, types)
-	}
+	man.FieldEvents = append(man.FieldEvents, columnTypes(programs, len(columns))...)
 	used := map[event.Type]bool{}
 	for _, pr := range programs {
 		for _, t := range pr.types {

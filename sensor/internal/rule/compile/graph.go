@@ -48,7 +48,6 @@ type graph struct {
 	count   int
 	no, yes *node
 	sources *sources
-	key     []byte
 }
 
 func newGraph(s *sources) *graph {

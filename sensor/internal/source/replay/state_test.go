@@ -20,16 +20,15 @@ import (
 
 // seen is what a rule would see of one event.
 type seen struct {
-	typ       event.Type
-	comm      string // proc.name
-	parent    string // proc.pname
-	user      string // user.name
-	file      string // fd.name
-	kind      byte   // fd.typechar
-	fileBits  uint8
-	bits      uint32
-	connected bool
-	ip        [4]byte // fd.sip
+	typ      event.Type
+	comm     string // proc.name
+	parent   string // proc.pname
+	user     string // user.name
+	file     string // fd.name
+	kind     byte   // fd.typechar
+	fileBits uint8
+	bits     uint32
+	ip       [4]byte // fd.sip
 }
 
 // through takes a capture through decode and state, and looks at each event as the modules would.
