@@ -84,8 +84,8 @@ func (m *Module) load(ctx context.Context, code []byte, opt LoadOptions) error {
 	m.runtime = wazero.NewRuntimeWithConfig(ctx, runtimeConfig(m.host.engine.Mode))
 	link := m.runtime.NewHostModuleBuilder(wasmabi.ImportModule)
 	i32, i64 := api.ValueTypeI32, api.ValueTypeI64
-	link.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(m.refill), nil, []api.ValueType{i64}).Export(wasmabi.ImportRefill)
-	link.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(m.alert), []api.ValueType{i32, i32}, nil).Export(wasmabi.ImportAlert)
+	link.NewFunctionBuilder().WithGoModuleFunction(m.counted(m.refill), nil, []api.ValueType{i64}).Export(wasmabi.ImportRefill)
+	link.NewFunctionBuilder().WithGoModuleFunction(m.counted(m.alert), []api.ValueType{i32, i32}, nil).Export(wasmabi.ImportAlert)
 	if _, err := link.Instantiate(ctx); err != nil {
 		return fmt.Errorf("link: %w", err)
 	}

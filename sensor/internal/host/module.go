@@ -54,8 +54,8 @@ type Times struct {
 }
 
 type counters struct {
-	calls, events, alerts, falseAlerts, traps, failures, refills, fuel, ns atomic.Uint64
-	memory                                                                 atomic.Uint64
+	calls, events, alerts, falseAlerts, traps, failures, refills, hostCalls, fuel, ns atomic.Uint64
+	memory                                                                            atomic.Uint64
 }
 
 // Stats are a module's totals since it was loaded.
@@ -66,6 +66,7 @@ type Stats struct {
 	FalseAlerts uint64 // alerts refused: for an event or a rule that there isn't, out of order, or too many
 	Traps       uint64 // calls that didn't come back; each cost an instance
 	Failures    uint64 // calls that came back with another number than 0
+	HostCalls   uint64 // calls of the guest into the host, of whatever import
 	Refills     uint64 // of fuel, those for starting included
 	Fuel        uint64 // units used by calls that came back
 	Time        time.Duration
@@ -116,7 +117,7 @@ func (m *Module) Stats() Stats {
 	c := &m.stats
 	return Stats{
 		Calls: c.calls.Load(), Events: c.events.Load(), Alerts: c.alerts.Load(), FalseAlerts: c.falseAlerts.Load(),
-		Traps: c.traps.Load(), Failures: c.failures.Load(), Refills: c.refills.Load(), Fuel: c.fuel.Load(),
+		Traps: c.traps.Load(), Failures: c.failures.Load(), Refills: c.refills.Load(), HostCalls: c.hostCalls.Load(), Fuel: c.fuel.Load(),
 		Time: time.Duration(c.ns.Load()), Memory: c.memory.Load(),
 	}
 }
@@ -181,6 +182,14 @@ func (m *Module) fresh(ctx context.Context, err error) error {
 	}
 	m.inst = in
 	return err
+}
+
+// counted wraps an import so that each of the guest's calls is counted, whatever it does.
+func (m *Module) counted(f api.GoModuleFunc) api.GoModuleFunc {
+	return func(ctx context.Context, mod api.Module, stack []uint64) {
+		m.stats.hostCalls.Add(1)
+		f(ctx, mod, stack)
+	}
 }
 
 // refill is the import refill: the next slice of fuel, or a trap. Being a Go function it is a place where the
