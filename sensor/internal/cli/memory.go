@@ -9,18 +9,18 @@ import (
 // The collector's settings. Starting up makes much garbage (rules, kernel types, programs), running makes next to none: left
 // alone, the heap would grow to twice what is ever needed and the sensor's peak with it.
 const (
-	startLimit = 24 << 20 // bytes of Go memory, aimed at while starting
+	startLimit = 36 << 20 // bytes of Go memory, aimed at while starting
 	gcPercent  = 50
 )
 
-// frugal sets the collector to keep the start's peak low, and returns what gives the memory back and lifts the limit once
-// everything runs. GOGC and GOMEMLIMIT in the environment win.
+// frugal sets the collector to keep the heap small, and returns what gives the start's memory back once everything runs.
+// GOGC and GOMEMLIMIT in the environment win.
 func frugal() (started func()) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	if os.Getenv("GOMEMLIMIT") != "" {
-		return func() {}
+		return debug.FreeOSMemory
 	}
 	debug.SetMemoryLimit(startLimit)
 	return func() {

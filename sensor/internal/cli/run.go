@@ -67,17 +67,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	if err != nil {
 		return err
 	}
-	// The kernel verifies the probe's programs while the modules are compiled.
-	loaded := make(chan loadedProbe, 1)
-	go func() {
-		p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: names})
-		loaded <- loadedProbe{p, err}
-	}()
 	s, err := a.newSensor(ctx, cfg, log, sc)
-	lp := <-loaded
-	if lp.err == nil {
-		defer lp.Close()
-	}
 	if err != nil {
 		return err
 	}
@@ -88,13 +78,15 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 			err = e
 		}
 	}()
-	if err := lp.err; err != nil {
+	// Not while the modules are compiled: the memory that both take for a while would add up.
+	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: names})
+	if err != nil {
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)
 		}
 		return err
 	}
-	p := lp.Probe
+	defer p.Close()
 	ring, err := live.NewRing(p.Ring())
 	if err != nil {
 		return err
@@ -186,12 +178,6 @@ func countRules(s *sensor) (n int) {
 		n += len(m.Rules)
 	}
 	return n
-}
-
-// loadedProbe is what loading the probe gave.
-type loadedProbe struct {
-	*probe.Probe
-	err error
 }
 
 // wantedSyscalls names the system calls whose events the modules judge or the state needs; nil is all.
