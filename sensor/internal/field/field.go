@@ -24,7 +24,7 @@ const (
 	IP      // 4 or 16 bytes
 	IPNet   // matched by address: 4 or 16 bytes, compared with a prefix
 	Port    // uint64, 0…65535
-	Bytes   // raw bytes, compared as C strings
+	Bytes   // raw bytes, compared with their length, NULs included
 	RelTime // uint64 ns
 	AbsTime // uint64 ns since the epoch
 )
