@@ -109,6 +109,20 @@ func sourcesArg(args []string) ([]load.Source, error) {
 	return src, nil
 }
 
+// program checks the files named on the command line, or the built-in rules; what is wrong is printed.
+func (a *app) program(args []string) (*check.Program, error) {
+	src, err := sourcesArg(args)
+	if err != nil {
+		return nil, err
+	}
+	p, ds := load.Check(src, check.Options{})
+	if p == nil {
+		a.diagnose(ds, true)
+		return nil, silentError{load.ErrRules}
+	}
+	return p, nil
+}
+
 func (a *app) rulesCheckCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [FILE...]",
@@ -183,14 +197,9 @@ func (a *app) rulesExplainCmd() *cobra.Command {
 		Use:   "explain [FILE...]",
 		Short: "Show what each rule needs: event types, system calls, fields, its condition in full (default: the built-in rules)",
 		RunE: func(_ *cobra.Command, args []string) error {
-			src, err := sourcesArg(args)
+			p, err := a.program(args)
 			if err != nil {
 				return err
-			}
-			p, ds := load.Check(src, check.Options{})
-			if p == nil {
-				a.diagnose(ds, true)
-				return silentError{load.ErrRules}
 			}
 			out := []*explain.Rule{}
 			for _, r := range p.Rules {
@@ -221,14 +230,9 @@ func (a *app) rulesListCmd() *cobra.Command {
 		Use:   "list [FILE...]",
 		Short: "List the rules with priority and tags (default: the built-in rules)",
 		RunE: func(_ *cobra.Command, args []string) error {
-			src, err := sourcesArg(args)
+			p, err := a.program(args)
 			if err != nil {
 				return err
-			}
-			p, ds := load.Check(src, check.Options{})
-			if p == nil {
-				a.diagnose(ds, true)
-				return silentError{load.ErrRules}
 			}
 			type row struct {
 				Name     string   `json:"name"`

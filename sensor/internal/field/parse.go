@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/spelling"
 )
 
 // Error says what is wrong with a field's name or argument.
@@ -237,40 +238,10 @@ func nearest(s string, names []string) string {
 	}
 	for _, n := range names {
 		if len(n)-len(s) < dist && len(s)-len(n) < dist {
-			if d := distance(s, n, dist); d < dist {
+			if d := spelling.Distance(s, n); d < dist {
 				best, dist = n, d
 			}
 		}
 	}
 	return best
-}
-
-// distance returns how many letters must be put in, left out, replaced or swapped with their neighbour to make b of a;
-// it may return any number ≥ limit once the distance is known to reach it.
-func distance(a, b string, limit int) int {
-	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		low := i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			d := min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, prev2[j-2]+1)
-			}
-			cur[j] = d
-			low = min(low, d)
-		}
-		if low > limit {
-			return low
-		}
-		prev2, prev, cur = prev, cur, prev2
-	}
-	return prev[len(b)]
 }

@@ -1,5 +1,7 @@
 package ast
 
+import "github.com/shikra-sensor/shikra/sensor/internal/spelling"
+
 // Nearest returns the name that word was most likely meant to be, or "" when none is near: at most a third of its bytes
 // changed, added, left out or swapped with their neighbour.
 func Nearest(word string, names []string) string {
@@ -11,33 +13,9 @@ func Nearest(word string, names []string) string {
 		if n == word || len(n) > len(word)+most || len(word) > len(n)+most {
 			continue
 		}
-		if d := distance(word, n); d <= most && (best == "" || d < most) {
+		if d := spelling.Distance(word, n); d <= most && (best == "" || d < most) {
 			best, most = n, d
 		}
 	}
 	return best
-}
-
-// distance is the number of single-byte edits and swaps of neighbours between a and b.
-func distance(a, b string) int {
-	// Rows of the usual table: two back, one back, current.
-	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, cur = prev, cur, prev2
-	}
-	return prev[len(b)]
 }
