@@ -91,8 +91,10 @@ const (
 	ProbeProgX_unshare     = "x_unshare"
 	ProbeVarCloneNr        = "clone_nr"
 	ProbeVarCodeOf         = "code_of"
+	ProbeVarExecSlot       = "exec_slot"
 	ProbeVarExecveatNr     = "execveat_nr"
 	ProbeVarPageKbShift    = "page_kb_shift"
+	ProbeVarRealtime       = "realtime"
 	ProbeVarRingBytes      = "ring_bytes"
 	ProbeVarSelfTgid       = "self_tgid"
 	ProbeVarSlotOf         = "slot_of"
@@ -230,8 +232,10 @@ type ProbeMapSpecs struct {
 type ProbeVariableSpecs struct {
 	CloneNr        *ebpf.VariableSpec `ebpf:"clone_nr"`
 	CodeOf         *ebpf.VariableSpec `ebpf:"code_of"`
+	ExecSlot       *ebpf.VariableSpec `ebpf:"exec_slot"`
 	ExecveatNr     *ebpf.VariableSpec `ebpf:"execveat_nr"`
 	PageKbShift    *ebpf.VariableSpec `ebpf:"page_kb_shift"`
+	Realtime       *ebpf.VariableSpec `ebpf:"realtime"`
 	RingBytes      *ebpf.VariableSpec `ebpf:"ring_bytes"`
 	SelfTgid       *ebpf.VariableSpec `ebpf:"self_tgid"`
 	SlotOf         *ebpf.VariableSpec `ebpf:"slot_of"`
@@ -279,8 +283,10 @@ func (m *ProbeMaps) Close() error {
 type ProbeVariables struct {
 	CloneNr        *ebpf.Variable `ebpf:"clone_nr"`
 	CodeOf         *ebpf.Variable `ebpf:"code_of"`
+	ExecSlot       *ebpf.Variable `ebpf:"exec_slot"`
 	ExecveatNr     *ebpf.Variable `ebpf:"execveat_nr"`
 	PageKbShift    *ebpf.Variable `ebpf:"page_kb_shift"`
+	Realtime       *ebpf.Variable `ebpf:"realtime"`
 	RingBytes      *ebpf.Variable `ebpf:"ring_bytes"`
 	SelfTgid       *ebpf.Variable `ebpf:"self_tgid"`
 	SlotOf         *ebpf.Variable `ebpf:"slot_of"`

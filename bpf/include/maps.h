@@ -6,23 +6,33 @@
 #define SLOTS 512  /* system calls, by their place in the sensor's table plus one */
 #define NATIVE 512 /* native system call numbers */
 #define TYPES 512  /* event types */
+
+/* Why an event is lost. The order is that of probe.Cause. */
+enum { LOST_RING, LOST_BUSY, LOST_CAUSES };
 #define PATH_MAX 4096
 #define NAME_MAX 256
 
+/* What became of one system call's events: counts, one for each CPU. */
+struct made {
+	u64 sent;    /* records handed to the ring */
+	u64 lost;    /* records that weren't */
+	u64 missing; /* parameters left out because what they point to couldn't be read */
+	u64 cut;     /* parameters shorter than what the program gave */
+};
+
 /*
  * One CPU's part of the memory that programs write: counters, and the scratch in which a record of unknown length is
- * made. Programs of one CPU don't interrupt each other, except on PREEMPT_RT kernels, where a task may be preempted
- * within a program: busy then makes the second one give up, and count that.
+ * made. Programs of one CPU don't interrupt each other, except where a fault inside one starts another, and on PREEMPT_RT
+ * kernels, where a task may be preempted within a program: busy then makes the second one give up, and count that.
  * The loader makes one entry for each possible CPU and maps the counters (offsets in probe/counters.go).
  */
 struct cpu {
-	u64 sent;        /* records handed to the ring */
-	u64 lost;        /* records that weren't */
-	u64 busy;        /* the scratch is in use */
+	u64 busy;        /* how many programs want the scratch; the first one has it */
 	u64 path_at;     /* where the path being built begins in path */
 	u64 at;          /* where the next string goes, bytes from the body's start */
-	u64 pad[3];      /* what is above shares one cache line */
-	u64 by_type[TYPES]; /* lost, by event type */
+	u64 pad[5];      /* what is above shares one cache line */
+	struct made made[SLOTS]; /* by slot; [0] is what no system call stands for */
+	u64 lost[LOST_CAUSES][TYPES]; /* by cause and event type */
 	u64 forget[3];   /* see read_core.h */
 	u8 rec[RECORD_HEADER + BODY_MAX + STRING_MAX + 8];
 	u8 path[PATH_MAX + NAME_MAX]; /* a path is built backwards, ending at PATH_MAX */
@@ -70,6 +80,8 @@ const volatile u32 clone_nr[2][4];      /* native numbers of clone, fork, vfork,
 const volatile u32 execveat_nr[2];      /* and of execveat */
 const volatile u32 ring_bytes = 8 << 20;
 const volatile u32 snaplen = 80;        /* most bytes of what is sent */
+const volatile u16 exec_slot[2];        /* slots of execve and execveat */
+const volatile u32 realtime;            /* a PREEMPT_RT kernel: one program may be preempted by another */
 const volatile u32 page_kb_shift = 2;   /* a page is 1 << page_kb_shift KiB */
 
 #endif

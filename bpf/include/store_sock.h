@@ -71,7 +71,8 @@ __inline_always void store__user_sockaddr(struct rec *r, u64 ptr, u32 len)
 	u64 at = store__place(r), n = 0;
 	u8 *p = BODY(r, at);
 	u16 family = 0;
-	bpf_probe_read_user(&family, sizeof(family), (void *)ptr);
+	if (bpf_probe_read_user(&family, sizeof(family), (void *)ptr) && ptr)
+		submit__count_missing(r);
 	if (family == AF_INET && len >= sizeof(struct user_sockaddr_in)) {
 		struct user_sockaddr_in a = {};
 		bpf_probe_read_user(&a, sizeof(a), (void *)ptr);

@@ -29,6 +29,15 @@ __inline_always void store__took(struct rec *r, u64 at, u64 n)
 __inline_always void store__mark_cut(struct rec *r)
 {
 	*(volatile u16 *)(r->p + RECORD_ORIGIN) |= ORIGIN_CUT;
+	submit__count_cut(r);
+}
+
+/* Leaves out a parameter that couldn't be read at ptr, and counts it: but not a null pointer, which says that there is none. */
+__inline_always void store__unreadable(struct rec *r, u64 ptr)
+{
+	if (ptr)
+		submit__count_missing(r);
+	store__missing(r);
 }
 
 /*
@@ -50,7 +59,7 @@ __inline_always void store__user_string(struct rec *r, u64 ptr)
 	u64 at = store__place(r);
 	s64 n = store__string_size(BODY(r, at), bpf_probe_read_user_str(BODY(r, at), STRING_MAX, (void *)ptr));
 	if (n < 0) {
-		store__missing(r);
+		store__unreadable(r, ptr);
 		return;
 	}
 	if (n == STRING_MAX) {
@@ -85,7 +94,7 @@ __inline_always void store__user_bytes(struct rec *r, u64 ptr, u64 len, u64 max)
 	if (n > STRING_MAX)
 		n = STRING_MAX;
 	if (bpf_probe_read_user(BODY(r, at), n, (void *)ptr))
-		store__missing(r);
+		store__unreadable(r, ptr);
 	else
 		store__took(r, at, n);
 }
@@ -99,7 +108,7 @@ __inline_always void store__user_strings(struct rec *r, u64 ptr, u64 end)
 	if (n > STRING_MAX)
 		n = STRING_MAX;
 	if (bpf_probe_read_user(BODY(r, at), n, (void *)ptr)) {
-		store__missing(r);
+		store__unreadable(r, ptr);
 		return;
 	}
 	if (cut) {

@@ -129,7 +129,7 @@ int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 	if (read__pid_level(child) > 0)
 		flags |= F_CLONE_CHILD_IN_PIDNS;
 	struct cpu *cpu = submit__cpu();
-	if (!cpu || !submit__begin(&r, cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, READ(child, pid), nr, compat))
+	if (!cpu || !submit__begin(&r, cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, READ(child, pid), nr, compat, nr == NO_NR ? 0 : slot_of[compat & 1][nr & (NATIVE - 1)]))
 		return 0;
 	clone__store(&r, child, 0, flags, read__ns_start(child));
 	submit__scratch(&r);
@@ -146,7 +146,7 @@ CALL(clone)
 	struct rec r;
 	u64 flags;
 	u32 type = clone__type(c.nr, read__arg(&c, 0), c.compat, &flags);
-	if (ret == 0 || !submit__begin(&r, c.cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, c.tid, c.nr, c.compat))
+	if (ret == 0 || !submit__begin(&r, c.cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, c.tid, c.nr, c.compat, c.slot))
 		return 0;
 	struct task_struct *t = read__task();
 	clone__store(&r, t, ret, clone__flags(t, flags), 0);

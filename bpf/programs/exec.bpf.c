@@ -10,7 +10,7 @@
  */
 __inline_always bool exec__begin(struct rec *r, struct cpu *cpu, bool at, s64 tid, u32 nr, u32 compat)
 {
-	if (!submit__begin(r, cpu, at ? SYSCALL_EXECVEAT_X : SYSCALL_EXECVE_19_X, SYSCALL_EXECVE_19_X_N, SYSCALL_EXECVE_19_X_END, tid, nr, compat))
+	if (!submit__begin(r, cpu, at ? SYSCALL_EXECVEAT_X : SYSCALL_EXECVE_19_X, SYSCALL_EXECVE_19_X_N, SYSCALL_EXECVE_19_X_END, tid, nr, compat, exec_slot[at & 1]))
 		return false;
 	if (at)
 		*(volatile u16 *)(r->p + RECORD_NPARAMS) = SYSCALL_EXECVEAT_X_N;

@@ -71,7 +71,7 @@ int BPF_PROG(sched_exit, struct task_struct *p)
 	u32 code = READ(t, exit_code);
 	s64 reaper = exit__reaper(t);
 	struct cpu *cpu = submit__cpu();
-	if (!cpu || !submit__reserve(&r, cpu, PROCEXIT_1_E, PROCEXIT_1_E_N, PROCEXIT_1_E_END, (u32)id, NO_NR, 0))
+	if (!cpu || !submit__reserve(&r, cpu, PROCEXIT_1_E, PROCEXIT_1_E_N, PROCEXIT_1_E_END, (u32)id, NO_NR, 0, 0))
 		return 0;
 	/* status: ParamErrno */
 	store__s64(&r, code);

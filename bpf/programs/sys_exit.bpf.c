@@ -15,12 +15,7 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	u32 compat = read__compat();
 	if (!(wanted[compat][word] & bit) || bpf_get_current_pid_tgid() >> 32 == self_tgid)
 		return 0;
-	u32 slot = slot_of[compat][nr];
-#if defined(__TARGET_ARCH_x86)
-	if (compat && nr == IA32_SOCKETCALL)
-		slot = socketcall_slot[regs->bx & 31];
-#endif
-	bpf_tail_call(ctx, &calls, slot);
+	bpf_tail_call(ctx, &calls, read__slot(regs, nr, compat));
 	return 0; /* no program: it couldn't be loaded */
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"runtime"
+	"strconv"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
@@ -23,8 +24,33 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring) metrics.Gather {
 		}
 		if c, err := p.Counters(); err == nil {
 			emit(metrics.ProbeSent, float64(c.Sent))
-			for t, n := range c.LostByType {
-				emit(metrics.Lost, float64(n), t.Info().Name+dirSuffix(t))
+			for t, by := range c.LostByType {
+				for cause, n := range by {
+					if n > 0 {
+						emit(metrics.Lost, float64(n), t.Info().Name+dirSuffix(t), probe.Cause(cause).String())
+					}
+				}
+			}
+			for name, m := range c.BySyscall {
+				emit(metrics.SyscallEvents, float64(m.Total()), name)
+				for _, of := range []struct {
+					id metrics.ID
+					n  uint64
+				}{{metrics.SyscallLost, m.Lost}, {metrics.MissingParams, m.Missing}, {metrics.CutParams, m.Cut}} {
+					if of.n > 0 {
+						emit(of.id, float64(of.n), name)
+					}
+				}
+			}
+			for cpu, u := range c.ByCPU {
+				for cause, n := range u.LostByCause {
+					if n > 0 {
+						emit(metrics.CPULost, float64(n), strconv.Itoa(cpu), probe.Cause(cause).String())
+					}
+				}
+			}
+			for hook, n := range c.SkippedByHook {
+				emit(metrics.HookSkipped, float64(n), hook)
 			}
 		}
 		rs := ring.Stats()

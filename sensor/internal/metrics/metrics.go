@@ -23,6 +23,12 @@ const (
 	EngineMode
 	Events
 	Lost
+	SyscallEvents
+	SyscallLost
+	CPULost
+	MissingParams
+	CutParams
+	HookSkipped
 	ProbeSent
 	BadRecords
 	DroppedEvents
@@ -69,7 +75,13 @@ func Table() [numIDs]Metric {
 		BuildInfo:         {"build_info", "The sensor's version; the value is 1.", false, []string{"version", "goversion"}},
 		EngineMode:        {"engine_mode", "How Wasm modules run: 1 for the mode in use.", false, []string{"mode"}},
 		Events:            {"events_total", "Records taken, by event type.", true, []string{"type"}},
-		Lost:              {"lost_total", "Events lost by the kernel because the ring buffer was full, by event type.", true, []string{"type"}},
+		Lost:              {"lost_total", "Events lost in the kernel, by event type and cause: ring_full, scratch_busy.", true, []string{"type", "cause"}},
+		SyscallEvents:     {"syscall_events_total", "Events made in the kernel, those lost included, by system call.", true, []string{"syscall"}},
+		SyscallLost:       {"syscall_lost_total", "Events lost in the kernel, by system call.", true, []string{"syscall"}},
+		CPULost:           {"cpu_lost_total", "Events lost in the kernel, by CPU and cause.", true, []string{"cpu", "cause"}},
+		MissingParams:     {"missing_parameters_total", "Event parameters left out because the program's memory couldn't be read there, by system call.", true, []string{"syscall"}},
+		CutParams:         {"cut_parameters_total", "Event parameters shorter than what the program gave, by system call.", true, []string{"syscall"}},
+		HookSkipped:       {"hook_skipped_total", "Runs of a hook's program that the kernel left out, as it was running on that CPU already.", true, []string{"hook"}},
 		ProbeSent:         {"probe_sent_total", "Events the probe put into the ring buffer.", true, nil},
 		BadRecords:        {"bad_records_total", "Records that couldn't be read and were left out.", true, nil},
 		DroppedEvents:     {"dropped_events_total", "Events dropped by the sensor itself.", true, nil},

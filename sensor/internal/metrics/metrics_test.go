@@ -30,7 +30,7 @@ func TestTable(t *testing.T) {
 func TestServe(t *testing.T) {
 	var sick error
 	h, err := Handler(func(emit func(ID, float64, ...string)) {
-		emit(Lost, 3, "openat")
+		emit(Lost, 3, "openat", "ring_full")
 		emit(BatchMean, 17.5)
 	}, func() error { return sick })
 	if err != nil {
@@ -55,7 +55,7 @@ func TestServe(t *testing.T) {
 		return resp.StatusCode, string(b)
 	}
 	code, body := get("/metrics")
-	for _, want := range []string{`shikra_lost_total{type="openat"} 3`, "shikra_batch_mean_events 17.5", "# HELP shikra_lost_total", "go_goroutines", "process_resident_memory_bytes"} {
+	for _, want := range []string{`shikra_lost_total{cause="ring_full",type="openat"} 3`, "shikra_batch_mean_events 17.5", "# HELP shikra_lost_total", "go_goroutines", "process_resident_memory_bytes"} {
 		if code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%d, no %q", code, want)
 		}

@@ -2,61 +2,187 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 )
 
-// The layout of struct cpu in bpf/include/maps.h, in bytes; a test compares them with the object's types.
+// Cause says why the programs lost an event.
+type Cause uint8
+
+// The causes, in the order of bpf/include/maps.h.
 const (
-	cpuSent   = 0
-	cpuLost   = 8
-	cpuByType = 64
+	CauseRing Cause = iota // the ring buffer was full
+	CauseBusy              // another program of the same CPU was making a record
+	NumCauses
 )
 
-// Counters says how many records the programs handed to the ring and how many were lost because it was full, since Load.
-type Counters struct {
-	Sent, Lost uint64
-	ByCPU      []CPUCounters
-	LostByType map[event.Type]uint64 // types that lost nothing are left out
+// String returns the cause's name in metrics and alerts.
+func (c Cause) String() string {
+	switch c {
+	case CauseRing:
+		return "ring_full"
+	case CauseBusy:
+		return "scratch_busy"
+	}
+	return fmt.Sprintf("cause %d", uint8(c))
 }
+
+// The layout of struct cpu in bpf/include/maps.h, in bytes; a test compares them with the object's types.
+const (
+	cpuMade  = 64
+	cpuLost  = cpuMade + numSlots*madeSize
+	cpuEnd   = cpuLost + int(NumCauses)*numTypes*8
+	madeSize = 32
+)
+
+// Made counts what became of events since Load.
+type Made struct {
+	Sent    uint64 // handed to the ring
+	Lost    uint64 // not handed to it
+	Missing uint64 // parameters left out because the program's memory couldn't be read there
+	Cut     uint64 // parameters shorter than what the program gave
+}
+
+// Total returns the events that the programs made: those sent and those lost.
+func (m Made) Total() uint64 { return m.Sent + m.Lost }
+
+func (m *Made) add(o Made) {
+	m.Sent += o.Sent
+	m.Lost += o.Lost
+	m.Missing += o.Missing
+	m.Cut += o.Cut
+}
+
+// Counters says what became of the events that the programs made since Load.
+type Counters struct {
+	Made          // all together
+	ByCPU         []CPUCounters
+	BySyscall     map[string]Made // by system call, NoSyscall for events of none; calls without any are left out
+	LostByType    map[event.Type][NumCauses]uint64
+	LostByCause   [NumCauses]uint64
+	SkippedByHook map[string]uint64 // runs of an attached program that the kernel left out, as it was running on that CPU already
+}
+
+// NoSyscall stands in Counters.BySyscall for the events that no system call makes.
+const NoSyscall = "none"
 
 // CPUCounters are those of one CPU.
 type CPUCounters struct {
-	Sent, Lost uint64
+	Made
+	LostByCause [NumCauses]uint64
 }
 
-// Counters reads the counters. They lie in shared memory: it costs no system call. Each is exact, but they are not read
-// all at the same instant.
+// Counters reads the counters. They lie in shared memory; only SkippedByHook costs a system call for each attached hook.
+// Each is exact, but they are not read all at the same instant.
 func (p *Probe) Counters() (Counters, error) {
 	c := Counters{ByCPU: make([]CPUCounters, p.n)}
-	entry := int64(p.coll.Maps["cpus"].ValueSize()+7) &^ 7 // kernel/bpf/arraymap.c@v5.10: elem_size
-	var head [16]byte
-	var types [numTypes * 8]byte
+	var slots [numSlots]Made
+	buf := make([]byte, cpuEnd-cpuMade)
 	for i := range c.ByCPU {
-		at := int64(i) * entry
-		if _, err := p.cpus.ReadAt(head[:], at); err != nil {
+		if _, err := p.cpus.ReadAt(buf, int64(i)*p.cpuSize()+cpuMade); err != nil {
 			return Counters{}, fmt.Errorf("read counters of CPU %d: %w", i, err)
 		}
 		u := &c.ByCPU[i]
-		u.Sent = binary.NativeEndian.Uint64(head[cpuSent:])
-		u.Lost = binary.NativeEndian.Uint64(head[cpuLost:])
-		c.Sent += u.Sent
-		c.Lost += u.Lost
+		for slot := range slots {
+			m := readMade(buf[slot*madeSize:])
+			slots[slot].add(m)
+			u.add(m)
+		}
+		c.add(u.Made)
 		if u.Lost == 0 {
 			continue
 		}
-		if _, err := p.cpus.ReadAt(types[:], at+cpuByType); err != nil {
-			return Counters{}, fmt.Errorf("read lost types of CPU %d: %w", i, err)
-		}
-		for t := range numTypes {
-			if n := binary.NativeEndian.Uint64(types[8*t:]); n > 0 {
-				if c.LostByType == nil {
-					c.LostByType = map[event.Type]uint64{}
+		for cause := range NumCauses {
+			for t := range numTypes {
+				n := binary.NativeEndian.Uint64(buf[cpuLost-cpuMade+8*(int(cause)*numTypes+t):])
+				if n == 0 {
+					continue
 				}
-				c.LostByType[event.Type(t)] += n
+				u.LostByCause[cause] += n
+				if c.LostByType == nil {
+					c.LostByType = map[event.Type][NumCauses]uint64{}
+				}
+				of := c.LostByType[event.Type(t)]
+				of[cause] += n
+				c.LostByType[event.Type(t)] = of
 			}
+			c.LostByCause[cause] += u.LostByCause[cause]
 		}
 	}
-	return c, nil
+	c.BySyscall = map[string]Made{}
+	for slot, m := range slots {
+		if m == (Made{}) {
+			continue
+		}
+		name := NoSyscall
+		if slot > 0 && slot <= len(event.Syscalls()) {
+			name = event.Syscalls()[slot-1].Name
+		}
+		c.BySyscall[name] = m
+	}
+	return c, p.readSkipped(&c)
+}
+
+// MadeBy returns what became of the events of one system call. Events of exec and of new processes count for the call
+// that made them. ErrNoSyscall for a name that isn't known.
+func (p *Probe) MadeBy(name string) (Made, error) {
+	var sum Made
+	for i, sc := range event.Syscalls() {
+		if sc.Name != name {
+			continue
+		}
+		var buf [madeSize]byte
+		for cpu := range p.n {
+			if _, err := p.cpus.ReadAt(buf[:], int64(cpu)*p.cpuSize()+cpuMade+int64(i+1)*madeSize); err != nil {
+				return Made{}, fmt.Errorf("read counters of CPU %d: %w", cpu, err)
+			}
+			sum.add(readMade(buf[:]))
+		}
+		return sum, nil
+	}
+	return Made{}, fmt.Errorf("%w: %q", ErrNoSyscall, name)
+}
+
+// cpuSize is the bytes of one entry of the map cpus.
+func (p *Probe) cpuSize() int64 {
+	return int64(p.coll.Maps["cpus"].ValueSize()+7) &^ 7 // kernel/bpf/arraymap.c@v5.10: elem_size
+}
+
+func readMade(b []byte) Made {
+	return Made{
+		Sent: binary.NativeEndian.Uint64(b), Lost: binary.NativeEndian.Uint64(b[8:]),
+		Missing: binary.NativeEndian.Uint64(b[16:]), Cut: binary.NativeEndian.Uint64(b[24:]),
+	}
+}
+
+// readSkipped asks the kernel how often it left out each attached program. Kernels before 5.12 don't count that.
+func (p *Probe) readSkipped(c *Counters) error {
+	for _, name := range p.attached() {
+		st, err := p.coll.Programs[name].Stats()
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read statistics of %s: %w", name, err)
+		}
+		if st.RecursionMisses > 0 {
+			if c.SkippedByHook == nil {
+				c.SkippedByHook = map[string]uint64{}
+			}
+			c.SkippedByHook[name] = st.RecursionMisses
+		}
+	}
+	return nil
+}
+
+// isRealtime reports whether a task may be preempted while it runs a BPF program (CONFIG_PREEMPT_RT).
+func isRealtime() bool {
+	var uts unix.Utsname
+	return unix.Uname(&uts) != nil || strings.Contains(unix.ByteSliceToString(uts.Version[:]), "PREEMPT_RT")
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -351,4 +352,12 @@ func toInt(v any) int64 {
 func devOf(dev uint64) uint32 {
 	major, minor := unix.Major(dev), unix.Minor(dev)
 	return minor&0xff | major<<8 | (minor&^0xff)<<12
+}
+
+// holdScratch makes n programs seem to want the scratch of a CPU, which no program can then have; 0 gives it back.
+func (p *Probe) holdScratch(cpu int, n uint64) error {
+	var b [8]byte
+	binary.NativeEndian.PutUint64(b[:], n)
+	_, err := p.cpus.WriteAt(b[:], int64(cpu)*p.cpuSize())
+	return err
 }

@@ -236,56 +236,6 @@ func TestOwnEvents(t *testing.T) {
 	}
 }
 
-// TestLost fills a ring that nobody reads: what doesn't fit is counted, by CPU and by type, and nothing else is lost.
-func TestLost(t *testing.T) {
-	needProbe(t)
-	p, err := Load(Config{Syscalls: []string{"close", "openat"}, RingBytes: MinRingBytes, TraceSelf: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	if err := p.SetSyscalls(nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Attach(); err != nil {
-		t.Fatal(err)
-	}
-	const calls = 5000
-	path := str("/nonexistent")
-	for i := range calls {
-		if i == calls/2 { // the other half on the last CPU
-			defer pinTo(t, runtime.NumCPU()-1)()
-		}
-		unix.RawSyscall(uintptr(number("close")), badFD, 0, 0)
-		unix.RawSyscall6(uintptr(number("openat")), cwd, path, 0, 0, 0, 0)
-	}
-	c, err := p.Counters()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.Sent+c.Lost < 2*calls || c.Lost < calls {
-		t.Errorf("%d sent and %d lost of %d", c.Sent, c.Lost, 2*calls)
-	}
-	var sent, lost, byType uint64
-	for _, u := range c.ByCPU {
-		sent += u.Sent
-		lost += u.Lost
-	}
-	for _, n := range c.LostByType {
-		byType += n
-	}
-	if sent != c.Sent || lost != c.Lost || byType < c.LostByType[event.SyscallCloseX]+c.LostByType[event.SyscallOpenatV2X] {
-		t.Errorf("the parts of %+v don't add up", c)
-	}
-	if c.LostByType[event.SyscallCloseX] == 0 || c.LostByType[event.SyscallOpenatV2X] == 0 {
-		t.Errorf("lost by type: %v", c.LostByType)
-	}
-	// Records of exec may come in between, the largest there are: even so many have room.
-	if c.Sent < MinRingBytes/(32<<10) {
-		t.Errorf("only %d records in a ring of %d bytes", c.Sent, MinRingBytes)
-	}
-}
-
 // pinTo makes the goroutine run on one CPU until the function it returns is called.
 func pinTo(t *testing.T, cpu int) func() {
 	t.Helper()
@@ -354,13 +304,22 @@ func TestSharedLayout(t *testing.T) {
 	for _, m := range cpu.Members {
 		offsets[m.Name] = m.Offset.Bytes()
 	}
-	for name, want := range map[string]uint32{"sent": cpuSent, "lost": cpuLost, "by_type": cpuByType} {
+	made, ok := btf.UnderlyingType(cpu.Members[4].Type.(*btf.Array).Type).(*btf.Struct)
+	if !ok || made.Name != "made" || made.Size != madeSize {
+		t.Errorf("the counters are %v", made)
+	}
+	for i, name := range []string{"sent", "lost", "missing", "cut"} { // the order of readMade
+		if m := made.Members[i]; m.Name != name || m.Offset.Bytes() != uint32(8*i) {
+			t.Errorf("counter %d is %s at %d, not %s", i, m.Name, m.Offset.Bytes(), name)
+		}
+	}
+	for name, want := range map[string]uint32{"made": cpuMade, "lost": cpuLost, "forget": uint32(cpuEnd)} {
 		if got, ok := offsets[name]; !ok || got != want {
 			t.Errorf("%s is at %d, not %d", name, got, want)
 		}
 	}
 	for name, want := range map[string]uint32{
-		"wanted": 2 * numNative / 8, "slot_of": 2 * numNative * 2, "code_of": numSlots * 2, "socketcall_slot": 64, "clone_nr": 32, "execveat_nr": 8,
+		"wanted": 2 * numNative / 8, "slot_of": 2 * numNative * 2, "code_of": numSlots * 2, "socketcall_slot": 64, "clone_nr": 32, "execveat_nr": 8, "exec_slot": 4, "realtime": 4,
 	} {
 		if v := spec.Variables[name]; v == nil || v.Size() != want {
 			t.Errorf("variable %s isn't of %d bytes", name, want)

@@ -215,6 +215,7 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 	var codeOf [numSlots]uint16
 	cloneNR := [2][4]uint32{{noNR, noNR, noNR, noNR}, {noNR, noNR, noNR, noNR}}
 	execveatNR := [2]uint32{noNR, noNR}
+	var execSlot [2]uint16
 	native, compat := arches()
 	for i, sc := range event.Syscalls() {
 		slot := i + 1
@@ -222,6 +223,12 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 			return fmt.Errorf("%d system calls: more than %d slots", len(event.Syscalls()), numSlots-1)
 		}
 		codeOf[slot] = uint16(max(sc.Code, 0))
+		switch sc.Name {
+		case "execve":
+			execSlot[0] = uint16(slot)
+		case "execveat":
+			execSlot[1] = uint16(slot)
+		}
 		for abi, arch := range []int{native, compat} {
 			if arch < 0 || sc.NR[arch] < 0 || sc.NR[arch] >= numNative {
 				continue
@@ -242,7 +249,12 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 			}
 		}
 	}
+	var realtime uint32
+	if isRealtime() {
+		realtime = 1
+	}
 	for name, v := range map[string]any{
+		"exec_slot": execSlot, "realtime": realtime,
 		"slot_of": slotOf, "code_of": codeOf, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": snapLen,
 		"page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
 	} {
@@ -406,6 +418,19 @@ func (p *Probe) Attach() error {
 		}
 	}
 	return nil
+}
+
+// attached returns the names of the programs that run by themselves.
+func (p *Probe) attached() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for _, h := range p.hooks {
+		if h.State == StateAttached && p.coll.Programs[h.Name] != nil {
+			out = append(out, h.Name)
+		}
+	}
+	return out
 }
 
 // Close detaches and unloads everything. The ring must not be read any more.
