@@ -97,10 +97,13 @@ const (
 	ProbeVarRealtime       = "realtime"
 	ProbeVarRingBytes      = "ring_bytes"
 	ProbeVarSelfTgid       = "self_tgid"
+	ProbeVarSigreturnNr    = "sigreturn_nr"
 	ProbeVarSlotOf         = "slot_of"
 	ProbeVarSnaplen        = "snaplen"
-	ProbeVarSocketcallSlot = "socketcall_slot"
+	ProbeVarSubSlot        = "sub_slot"
 	ProbeVarWanted         = "wanted"
+	ProbeVarWantedBeyond   = "wanted_beyond"
+	ProbeVarWantedSub      = "wanted_sub"
 )
 
 // LoadProbe returns the embedded CollectionSpec for Probe.
@@ -230,18 +233,21 @@ type ProbeMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeVariableSpecs struct {
-	CloneNr        *ebpf.VariableSpec `ebpf:"clone_nr"`
-	CodeOf         *ebpf.VariableSpec `ebpf:"code_of"`
-	ExecSlot       *ebpf.VariableSpec `ebpf:"exec_slot"`
-	ExecveatNr     *ebpf.VariableSpec `ebpf:"execveat_nr"`
-	PageKbShift    *ebpf.VariableSpec `ebpf:"page_kb_shift"`
-	Realtime       *ebpf.VariableSpec `ebpf:"realtime"`
-	RingBytes      *ebpf.VariableSpec `ebpf:"ring_bytes"`
-	SelfTgid       *ebpf.VariableSpec `ebpf:"self_tgid"`
-	SlotOf         *ebpf.VariableSpec `ebpf:"slot_of"`
-	Snaplen        *ebpf.VariableSpec `ebpf:"snaplen"`
-	SocketcallSlot *ebpf.VariableSpec `ebpf:"socketcall_slot"`
-	Wanted         *ebpf.VariableSpec `ebpf:"wanted"`
+	CloneNr      *ebpf.VariableSpec `ebpf:"clone_nr"`
+	CodeOf       *ebpf.VariableSpec `ebpf:"code_of"`
+	ExecSlot     *ebpf.VariableSpec `ebpf:"exec_slot"`
+	ExecveatNr   *ebpf.VariableSpec `ebpf:"execveat_nr"`
+	PageKbShift  *ebpf.VariableSpec `ebpf:"page_kb_shift"`
+	Realtime     *ebpf.VariableSpec `ebpf:"realtime"`
+	RingBytes    *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	SelfTgid     *ebpf.VariableSpec `ebpf:"self_tgid"`
+	SigreturnNr  *ebpf.VariableSpec `ebpf:"sigreturn_nr"`
+	SlotOf       *ebpf.VariableSpec `ebpf:"slot_of"`
+	Snaplen      *ebpf.VariableSpec `ebpf:"snaplen"`
+	SubSlot      *ebpf.VariableSpec `ebpf:"sub_slot"`
+	Wanted       *ebpf.VariableSpec `ebpf:"wanted"`
+	WantedBeyond *ebpf.VariableSpec `ebpf:"wanted_beyond"`
+	WantedSub    *ebpf.VariableSpec `ebpf:"wanted_sub"`
 }
 
 // ProbeObjects contains all objects after they have been loaded into the kernel.
@@ -281,18 +287,21 @@ func (m *ProbeMaps) Close() error {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbeVariables struct {
-	CloneNr        *ebpf.Variable `ebpf:"clone_nr"`
-	CodeOf         *ebpf.Variable `ebpf:"code_of"`
-	ExecSlot       *ebpf.Variable `ebpf:"exec_slot"`
-	ExecveatNr     *ebpf.Variable `ebpf:"execveat_nr"`
-	PageKbShift    *ebpf.Variable `ebpf:"page_kb_shift"`
-	Realtime       *ebpf.Variable `ebpf:"realtime"`
-	RingBytes      *ebpf.Variable `ebpf:"ring_bytes"`
-	SelfTgid       *ebpf.Variable `ebpf:"self_tgid"`
-	SlotOf         *ebpf.Variable `ebpf:"slot_of"`
-	Snaplen        *ebpf.Variable `ebpf:"snaplen"`
-	SocketcallSlot *ebpf.Variable `ebpf:"socketcall_slot"`
-	Wanted         *ebpf.Variable `ebpf:"wanted"`
+	CloneNr      *ebpf.Variable `ebpf:"clone_nr"`
+	CodeOf       *ebpf.Variable `ebpf:"code_of"`
+	ExecSlot     *ebpf.Variable `ebpf:"exec_slot"`
+	ExecveatNr   *ebpf.Variable `ebpf:"execveat_nr"`
+	PageKbShift  *ebpf.Variable `ebpf:"page_kb_shift"`
+	Realtime     *ebpf.Variable `ebpf:"realtime"`
+	RingBytes    *ebpf.Variable `ebpf:"ring_bytes"`
+	SelfTgid     *ebpf.Variable `ebpf:"self_tgid"`
+	SigreturnNr  *ebpf.Variable `ebpf:"sigreturn_nr"`
+	SlotOf       *ebpf.Variable `ebpf:"slot_of"`
+	Snaplen      *ebpf.Variable `ebpf:"snaplen"`
+	SubSlot      *ebpf.Variable `ebpf:"sub_slot"`
+	Wanted       *ebpf.Variable `ebpf:"wanted"`
+	WantedBeyond *ebpf.Variable `ebpf:"wanted_beyond"`
+	WantedSub    *ebpf.Variable `ebpf:"wanted_sub"`
 }
 
 // ProbePrograms contains all programs after they have been loaded into the kernel.

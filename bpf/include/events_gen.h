@@ -5,8 +5,8 @@
 #define SHIKRA_EVENTS_GEN_H
 
 #define GENERIC_X 1
-#define GENERIC_X_N 2
-#define GENERIC_X_END 12
+#define GENERIC_X_N 10
+#define GENERIC_X_END 104
 #define SYSCALL_OPEN_X 3
 #define SYSCALL_OPEN_X_N 6
 #define SYSCALL_OPEN_X_END 56

@@ -4,6 +4,7 @@
 #define SHIKRA_MAPS_H
 
 #define SLOTS 512  /* system calls, by their place in the sensor's table plus one */
+#define UNKNOWN_SLOT 1 /* the table's first entry: calls by numbers that it doesn't have */
 #define NATIVE 512 /* native system call numbers */
 #define TYPES 512  /* event types */
 
@@ -67,15 +68,22 @@ struct {
  */
 volatile u64 wanted[2][NATIVE / 64];
 
-/* The slot of the call that ia32's socketcall(2) stands for, 0 for one that isn't wanted; changed like wanted. */
-volatile u16 socketcall_slot[32];
+/* Of which calls of ia32's socketcall(2) and ipc(2) events are wanted, a bit each by CALL_ index; changed like wanted. */
+volatile u32 wanted_sub[2];
+
+/* Whether ends of calls are wanted whose number is beyond NATIVE: WANTED_ bits; changed like wanted. */
+volatile u32 wanted_beyond;
+#define WANTED_UNKNOWN 1   /* numbers that nobody knows */
+#define WANTED_SIGRETURN 2 /* returns from signal handlers, whose number the kernel wipes */
 
 /* The sensor's own process, whose events aren't made; 0 for none. Set by the program self. */
 volatile u32 self_tgid;
 
 /* What follows is set by the loader before the programs are loaded, and read-only from then on. */
-const volatile u16 slot_of[2][NATIVE];  /* the slot of a native number, 0 for none */
-const volatile u16 code_of[SLOTS];      /* the capture format's code of a slot's system call */
+const volatile u16 slot_of[2][NATIVE];  /* the slot of a native number, UNKNOWN_SLOT for one that no table has */
+const volatile u16 code_of[SLOTS];      /* the code (syscalls.txt) of a slot's system call */
+const volatile u16 sub_slot[2][32];     /* the slots of what socketcall and ipc stand for; their own where it is nothing */
+const volatile u32 sigreturn_nr[2];     /* native numbers of rt_sigreturn */
 const volatile u32 clone_nr[2][4];      /* native numbers of clone, fork, vfork, clone3 */
 const volatile u32 execveat_nr[2];      /* and of execveat */
 const volatile u32 ring_bytes = 8 << 20;

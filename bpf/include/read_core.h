@@ -96,18 +96,6 @@ struct call {
 	u32 slot; /* its place in the sensor's table plus one */
 };
 
-#define IA32_SOCKETCALL 102
-
-/* The slot of the system call nr; 0 for none. Of ia32's socketcall(2) it is that of the call it stands for. */
-__inline_always u32 read__slot(struct pt_regs *regs, u32 nr, u32 compat)
-{
-#if defined(__TARGET_ARCH_x86)
-	if (compat && nr == IA32_SOCKETCALL)
-		return socketcall_slot[regs->bx & 31];
-#endif
-	return slot_of[compat & 1][nr & (NATIVE - 1)];
-}
-
 /* Argument i, a constant, of the system call. 32-bit calls leave the upper halves of registers zero. */
 __inline_always u64 read__arg(const struct call *c, int i)
 {
@@ -130,24 +118,6 @@ __inline_always u64 read__arg(const struct call *c, int i)
 __inline_always s64 read__int(const struct call *c, int i)
 {
 	return (s32)read__arg(c, i);
-}
-
-/* The first n arguments, a constant of at most 6, of a network call: ia32 may make it through socketcall(2), in memory. */
-__inline_always void read__net_args(const struct call *c, u64 *v, int n)
-{
-#if defined(__TARGET_ARCH_x86)
-	if (c->compat && c->nr == IA32_SOCKETCALL) {
-		u32 a[6] = {};
-		bpf_probe_read_user(a, 4 * n, (void *)read__arg(c, 1));
-#pragma unroll
-		for (int i = 0; i < n; i++)
-			v[i] = a[i];
-		return;
-	}
-#endif
-#pragma unroll
-	for (int i = 0; i < n; i++)
-		v[i] = read__arg(c, i);
 }
 
 /* The bytes of a pointer of the program that runs. */

@@ -141,9 +141,9 @@ __inline_always void submit__scratch(struct rec *r)
 			return 0;                                                                                      \
 		c.nr = read__nr(regs);                                                                                 \
 		c.compat = read__compat();                                                                             \
-		c.slot = read__slot(regs, c.nr, c.compat);                                                             \
+		c.slot = read__slot(&c);                                                                               \
 		c.tid = bpf_get_current_pid_tgid();                                                                    \
-		return call_##name(c, ret);                                                                            \
+		return call_##name(c, read__ret(c.compat, ret));                                                       \
 	}                                                                                                              \
 	__inline_always int call_##name(struct call c, s64 ret)
 

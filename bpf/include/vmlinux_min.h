@@ -259,7 +259,7 @@ struct sighand_struct;
 struct task_struct {
 	struct thread_info thread_info;
 	void *stack;
-	unsigned int flags;
+	unsigned int flags, ptrace;
 	int exit_code;
 	pid_t pid, tgid;
 	struct task_struct *real_parent, *group_leader;

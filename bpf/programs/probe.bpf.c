@@ -9,6 +9,7 @@
 #include "../include/record.h"
 #include "../include/maps.h"
 #include "../include/read_core.h"
+#include "../include/read_call.h"
 #include "../include/read_task.h"
 #include "../include/read_file.h"
 #include "../include/flags.h"

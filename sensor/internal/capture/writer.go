@@ -371,6 +371,9 @@ func (c *Writer) Event(e *Event) {
 	c.Flush() // its error is kept
 }
 
+// unknownCode is the code of a system call that the format has none for; never written.
+var unknownCode = []byte{0, 0}
+
 // Record writes r, which has passed Check and whose time is wall time, as an event. A missing parameter has no bytes.
 func (c *Writer) Record(r event.Record) {
 	var e Event
@@ -378,6 +381,9 @@ func (c *Writer) Record(r event.Record) {
 	for i := range min(len(e.Type.Info().Params), MaxParams) {
 		e.params[i], _ = r.Param(i)
 		e.n++
+	}
+	if e.Type == event.GenericX && len(e.params[0]) == 2 && le.Uint16(e.params[0]) >= event.OwnCode {
+		e.params[0] = unknownCode // other readers know the format's codes only; the native number follows
 	}
 	c.Event(&e)
 }

@@ -79,7 +79,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		}
 	}()
 	// Not while the modules are compiled: the memory that both take for a while would add up.
-	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: names})
+	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: names, Generic: names == nil})
 	if err != nil {
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)

@@ -72,6 +72,7 @@ func makeLayouts() (t [event.NumTypes]layout) {
 	} {
 		t[et].made = true // their fd is an errno in the table
 	}
+	t[event.GenericX].res = uint8(event.GenericX.Info().ParamIndex("res"))
 	t[event.SyscallBpfV2X].made = false // only some commands make one: package state knows
 	t[event.SyscallSpliceX].fd = 2      // the fd written to, not the first one
 

@@ -245,10 +245,17 @@ const (
 // Syscall describes one system call.
 type Syscall struct {
 	Name string
-	Code int16           // the capture format's own number (ppm_sc_code), -1 for none
+	Code int16           // the capture format's own number (ppm_sc_code), or from OwnCode on one of shikra's
 	NR   [numArchs]int16 // its number on each architecture, -1 for none
 	Exit Type            // the event made when it returns
 }
+
+// OwnCode is the first Code that shikra gives to calls which the capture format has no number for. A capture holds 0, that
+// of UnknownSyscall, in its place.
+const OwnCode = 2000
+
+// UnknownSyscall is the name of calls by a number that the table doesn't have. It is the table's first entry.
+const UnknownSyscall = "unknown"
 
 // Syscalls returns the table of system calls; it is shared and must not be changed.
 func Syscalls() []Syscall { return syscalls[:] }

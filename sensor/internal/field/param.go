@@ -56,13 +56,23 @@ func (c *Ctx) appendParam(dst []byte, e event.Event, i int) []byte {
 	return c.appendRaw(dst, e, i)
 }
 
+// genericArgs is the first parameter of a generic event that evt.args shows. Those before it tell which call it is; those
+// from it on are shikra's own, and captures may lack them.
+const genericArgs = 2
+
 // appendParams appends all parameters of e as evt.args shows them.
 func (c *Ctx) appendParams(dst []byte, e event.Event) []byte {
+	first := 0
 	if e.Type() == event.GenericX {
-		return dst
+		if first = genericArgs; e.NumParams() <= first {
+			return dst
+		}
+		if _, ok := e.Param(first); !ok {
+			return dst
+		}
 	}
-	for i := range e.Type().Info().Params {
-		if i > 0 {
+	for i := first; i < len(e.Type().Info().Params); i++ {
+		if i > first {
 			dst = append(dst, ' ')
 		}
 		dst = append(append(dst, e.Type().Info().Params[i].Name...), '=')

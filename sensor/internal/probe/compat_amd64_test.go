@@ -52,11 +52,11 @@ func (l *low) words(v ...uintptr) uintptr {
 // int80 makes the case's call as a 32-bit program does, by number nr of ia32.
 func (t *env) int80(nr uintptr, a ...uintptr) int64 {
 	t.Helper()
-	var v [5]uintptr
+	var v [6]uintptr
 	copy(v[:], a)
 	t.nr, t.origin = uint32(nr), t.origin|wasmabi.OriginCompat
 	var r int32
-	t.watched(func() { r = rawcall.Int80(nr, v[0], v[1], v[2], v[3], v[4]) })
+	t.watched(func() { r = rawcall.Int80(nr, v[0], v[1], v[2], v[3], v[4], v[5]) })
 	if r == int32(errno(unix.ENOSYS)) {
 		t.Skip("this kernel runs no 32-bit programs")
 	}
@@ -138,8 +138,8 @@ func compatCases() []callCase {
 			return want
 		}},
 		{"getppid", "compat, generic", event.GenericX, func(t *env) []any {
-			t.int80(64)
-			return []any{codeOf(t, "getppid"), 64}
+			r := t.int80(64, 1, 2, 3, 4, 1<<31, 6)
+			return []any{codeOf(t, "getppid"), 64, 64, r, 1, 2, 3, 4, 1 << 31, 6}
 		}},
 	}
 }

@@ -56,18 +56,17 @@ func TestEveryProgramLoads(t *testing.T) {
 		n, _ := info.VerifiedInstructions()
 		t.Logf("%-14s %6d instructions verified, serves %v", h.Name, n, h.Serves)
 	}
-	native, compat := arches()
-	here := map[string]bool{"x_generic": true}
+	has := map[string]bool{generic: true}
 	for _, sc := range event.Syscalls() {
-		if sc.NR[native] >= 0 || (compat >= 0 && sc.NR[compat] >= 0) {
-			here[program(sc.Name)] = true
+		if here(&sc) {
+			has[program(sc.Name)] = true
 		}
 	}
 	for _, name := range always {
-		here[name] = true
+		has[name] = true
 	}
 	for name := range spec.Programs {
-		if here[name] && !slices.ContainsFunc(hooks, func(h Hook) bool { return h.Name == name }) {
+		if has[name] && !slices.ContainsFunc(hooks, func(h Hook) bool { return h.Name == name }) {
 			t.Errorf("program %s isn't reported", name)
 		}
 	}
@@ -85,11 +84,10 @@ func TestEveryCallIsTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	native, compat := arches()
+	native, _ := arches()
 	n := 0
 	for _, sc := range event.Syscalls() {
-		here := sc.NR[native] >= 0 || (compat >= 0 && sc.NR[compat] >= 0)
-		if spec.Programs[program(sc.Name)] == nil || !here || (runtime.GOARCH != "amd64" && sc.NR[native] < 0) {
+		if spec.Programs[program(sc.Name)] == nil || !here(&sc) || (runtime.GOARCH != "amd64" && sc.NR[native] < 0) {
 			continue
 		}
 		n++
@@ -319,7 +317,7 @@ func TestSharedLayout(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]uint32{
-		"wanted": 2 * numNative / 8, "slot_of": 2 * numNative * 2, "code_of": numSlots * 2, "socketcall_slot": 64, "clone_nr": 32, "execveat_nr": 8, "exec_slot": 4, "realtime": 4,
+		"wanted": 2 * numNative / 8, "slot_of": 2 * numNative * 2, "code_of": numSlots * 2, "sub_slot": 128, "wanted_sub": 8, "wanted_beyond": 4, "sigreturn_nr": 8, "clone_nr": 32, "execveat_nr": 8, "exec_slot": 4, "realtime": 4,
 	} {
 		if v := spec.Variables[name]; v == nil || v.Size() != want {
 			t.Errorf("variable %s isn't of %d bytes", name, want)

@@ -173,8 +173,8 @@ func miscCases() []callCase {
 			return []any{errno(unix.EINVAL), 12345}
 		}},
 		{"getppid", "has no program of its own", event.GenericX, func(t *env) []any {
-			t.must("getppid")
-			return []any{codeOf(t, "getppid"), t.nr}
+			r := t.call("getppid", 1, 2, 3, 4, 5, 1<<63)
+			return []any{codeOf(t, "getppid"), t.nr, t.nr, r, 1, 2, 3, 4, 5, uint64(1 << 63)}
 		}},
 	}
 }

@@ -40,8 +40,8 @@ const (
 type Config struct {
 	RingBytes int      // rounded up to a power of two; 0 is DefaultRingBytes
 	SnapLen   int      // bytes; 0 is DefaultSnapLen
-	Syscalls  []string // names of the system calls to load programs for; nil is all that have one
-	Generic   bool     // also make GENERIC_X events of the system calls that have none of their own
+	Syscalls  []string // names of the system calls to load programs for; nil is all that have one of their own
+	Generic   bool     // with Syscalls nil: those that have none of their own too, and unknown numbers (event.UnknownSyscall)
 	TraceSelf bool     // make events of the sensor's own process too, which otherwise are left out
 
 	// KernelTypes describes the kernel's types where it doesn't itself (/sys/kernel/btf/vmlinux); nil asks the kernel.
@@ -73,6 +73,9 @@ const (
 
 // prefix begins the names of the programs for system calls: x_openat.
 const prefix = "x_"
+
+// generic is the program of system calls that have none of their own: it makes GENERIC_X events.
+const generic = prefix + "generic"
 
 // shared names the program of system calls that have none of their own name.
 var shared = map[string]string{"clone3": "clone", "fork": "clone", "vfork": "clone", "execveat": "execve"}
@@ -148,22 +151,18 @@ func program(name string) string {
 
 // choose drops the programs that nobody asked for from spec, and returns the program of each system call by name.
 func (p *Probe) choose(spec *ebpf.CollectionSpec) (map[string]string, error) {
-	native, compat := arches()
-	here := func(sc *event.Syscall) bool {
-		return sc.NR[native] >= 0 || (compat >= 0 && sc.NR[compat] >= 0)
-	}
 	byName := map[string]string{}
 	known := map[string]bool{}
 	for i := range event.Syscalls() {
 		sc := &event.Syscalls()[i]
 		known[sc.Name] = true
-		if !here(sc) {
+		if !here(sc) && sc.Name != event.UnknownSyscall {
 			continue
 		}
 		if name := program(sc.Name); spec.Programs[name] != nil {
 			byName[sc.Name] = name
-		} else if p.cfg.Generic && sc.Code > 0 {
-			byName[sc.Name] = prefix + "generic"
+		} else if p.cfg.Generic || p.cfg.Syscalls != nil {
+			byName[sc.Name] = generic
 		}
 	}
 	if p.cfg.Syscalls != nil {
@@ -202,17 +201,50 @@ func arches() (native, compat int) {
 	return int(event.ArchAMD64), int(event.ArchIA32)
 }
 
-// socketcalls are the calls that ia32's socketcall(2) stands for, by its first argument (include/uapi/linux/net.h).
-var socketcalls = [32]string{
-	1: "socket", 2: "bind", 3: "connect", 4: "listen", 5: "accept", 11: "sendto", 16: "sendmsg", 18: "accept4",
+// here reports whether this machine has the system call.
+func here(sc *event.Syscall) bool {
+	native, compat := arches()
+	return sc.NR[native] >= 0 || compat >= 0 && sc.NR[compat] >= 0
 }
 
-const noNR = 0xFFFFFFFF
+// multiplexer is a system call of ia32 that stands for many others, told apart by its first argument.
+type multiplexer struct {
+	name string
+	nr   int16
+	subs [32]string // "" for none
+}
+
+// multiplexers are those there are, in the order of CALL_ in bpf/include/read_call.h: the numbers of their calls are those
+// of include/uapi/linux/net.h and ipc.h.
+var multiplexers = [2]multiplexer{
+	{"socketcall", 102, [32]string{
+		1: "socket", 2: "bind", 3: "connect", 4: "listen", 5: "accept", 6: "getsockname", 7: "getpeername", 8: "socketpair", 9: "send",
+		10: "recv", 11: "sendto", 12: "recvfrom", 13: "shutdown", 14: "setsockopt", 15: "getsockopt", 16: "sendmsg", 17: "recvmsg",
+		18: "accept4", 19: "recvmmsg", 20: "sendmmsg",
+	}},
+	{"ipc", 117, [32]string{
+		1: "semop", 2: "semget", 3: "semctl", 4: "semtimedop", 11: "msgsnd", 12: "msgrcv", 13: "msgget", 14: "msgctl", 21: "shmat",
+		22: "shmdt", 23: "shmget", 24: "shmctl",
+	}},
+}
+
+const (
+	noNR        = 0xFFFFFFFF
+	unknownSlot = 1 // of event.UnknownSyscall, the table's first
+	sigreturn   = "rt_sigreturn"
+)
 
 // setConstants fills in what the programs read and never changes once they are loaded.
 func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 	var slotOf [2][numNative]uint16
+	for abi := range slotOf {
+		for nr := range slotOf[abi] {
+			slotOf[abi][nr] = unknownSlot
+		}
+	}
 	var codeOf [numSlots]uint16
+	var subSlot [2][32]uint16
+	sigreturnNR := [2]uint32{noNR, noNR}
 	cloneNR := [2][4]uint32{{noNR, noNR, noNR, noNR}, {noNR, noNR, noNR, noNR}}
 	execveatNR := [2]uint32{noNR, noNR}
 	var execSlot [2]uint16
@@ -222,12 +254,19 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 		if slot >= numSlots {
 			return fmt.Errorf("%d system calls: more than %d slots", len(event.Syscalls()), numSlots-1)
 		}
-		codeOf[slot] = uint16(max(sc.Code, 0))
+		codeOf[slot] = uint16(sc.Code)
 		switch sc.Name {
 		case "execve":
 			execSlot[0] = uint16(slot)
 		case "execveat":
 			execSlot[1] = uint16(slot)
+		}
+		for m := range multiplexers {
+			for n, sub := range multiplexers[m].subs {
+				if sub == sc.Name || sub == "" && multiplexers[m].name == sc.Name {
+					subSlot[m][n] = uint16(slot)
+				}
+			}
 		}
 		for abi, arch := range []int{native, compat} {
 			if arch < 0 || sc.NR[arch] < 0 || sc.NR[arch] >= numNative {
@@ -246,6 +285,8 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 				cloneNR[abi][3] = uint32(nr)
 			case "execveat":
 				execveatNR[abi] = uint32(nr)
+			case sigreturn:
+				sigreturnNR[abi] = uint32(nr)
 			}
 		}
 	}
@@ -255,7 +296,7 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 	}
 	for name, v := range map[string]any{
 		"exec_slot": execSlot, "realtime": realtime,
-		"slot_of": slotOf, "code_of": codeOf, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": snapLen,
+		"slot_of": slotOf, "code_of": codeOf, "sub_slot": subSlot, "sigreturn_nr": sigreturnNR, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": snapLen,
 		"page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
 	} {
 		c, ok := spec.Variables[name]
@@ -359,9 +400,7 @@ func (p *Probe) SetSyscalls(names []string) error {
 	if names == nil {
 		names = slices.Collect(maps.Keys(p.slots))
 	}
-	var wanted [2][numNative / 64]uint64
-	var viaSocketcall [32]uint16
-	native, compat := arches()
+	var w wants
 	for _, name := range names {
 		if name == "procexit" {
 			continue // no system call, and always on
@@ -370,22 +409,15 @@ func (p *Probe) SetSyscalls(names []string) error {
 		if !ok {
 			return fmt.Errorf("%w: %q", ErrNoSyscall, name)
 		}
-		sc := &event.Syscalls()[slot-1]
-		for abi, arch := range []int{native, compat} {
-			if arch >= 0 && sc.NR[arch] >= 0 && sc.NR[arch] < numNative {
-				wanted[abi][sc.NR[arch]/64] |= 1 << (sc.NR[arch] % 64)
-			}
-		}
-		if i := slices.Index(socketcalls[:], name); i > 0 && compat == int(event.ArchIA32) {
-			const socketcall = 102
-			viaSocketcall[i] = uint16(slot)
-			wanted[1][socketcall/64] |= 1 << (socketcall % 64)
-		}
+		w.add(&event.Syscalls()[slot-1])
 	}
-	if err := p.set("socketcall_slot", viaSocketcall); err != nil {
+	if err := p.set("wanted_sub", w.sub); err != nil {
 		return err
 	}
-	return p.set("wanted", wanted)
+	if err := p.set("wanted_beyond", w.beyond); err != nil {
+		return err
+	}
+	return p.set("wanted", w.numbers)
 }
 
 // Syscalls returns the names of the system calls that have a loaded program, sorted.

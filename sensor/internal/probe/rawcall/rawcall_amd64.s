@@ -1,15 +1,18 @@
 #include "textflag.h"
 
-// func Int80(nr, a, b, c, d, e uintptr) int32
-TEXT ·Int80(SB), NOSPLIT, $0-52
+// func Int80(nr, a, b, c, d, e, f uintptr) int32
+TEXT ·Int80(SB), NOSPLIT, $0-60
 	MOVQ nr+0(FP), AX
 	MOVQ a+8(FP), BX
 	MOVQ b+16(FP), CX
 	MOVQ c+24(FP), DX
 	MOVQ d+32(FP), SI
 	MOVQ e+40(FP), DI
+	MOVQ BP, R12 // the sixth argument goes where Go has its frame pointer
+	MOVQ f+48(FP), BP
 	INT  $0x80
-	MOVL AX, ret+48(FP)
+	MOVQ R12, BP
+	MOVL AX, ret+56(FP)
 	RET
 
 // func VforkExit(status uintptr) int64
