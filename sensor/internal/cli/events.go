@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
+	"github.com/shikra-sensor/shikra/sensor/internal/loss"
 	"github.com/shikra-sensor/shikra/sensor/internal/output"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/compile"
@@ -52,6 +53,7 @@ func (a *app) eventsCmd() *cobra.Command {
 			defer cancel()
 			cfg.Outputs.Stdout.Enabled, cfg.Outputs.File.Path = true, ""
 			cfg.HTTP.Listen = ""
+			cfg.Loss.Actions = []string{loss.Log} // what is printed are events
 			sc := sensorConfig{modules: mods, json: a.json, format: output.Line, limit: count, reached: cancel, closed: cancel}
 			if capture == "" {
 				sc.wall = wallOffset

@@ -12,7 +12,7 @@ import (
 )
 
 // gather gives the metrics of a running sensor.
-func gather(s *sensor, p *probe.Probe, ring *live.Ring) metrics.Gather {
+func gather(s *sensor, p *probe.Probe, ring *live.Ring, losses *lossWatch, runs bool) metrics.Gather {
 	return func(emit func(metrics.ID, float64, ...string)) {
 		st := s.Stats()
 		emit(metrics.BuildInfo, 1, Version(), runtime.Version())
@@ -51,6 +51,15 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring) metrics.Gather {
 			}
 			for hook, n := range c.SkippedByHook {
 				emit(metrics.HookSkipped, float64(n), hook)
+			}
+		}
+		emit(metrics.LossReactions, float64(losses.reactions.Load()))
+		if runs {
+			if rs, err := p.Runs(); err == nil {
+				for _, r := range rs {
+					emit(metrics.BPFRuns, float64(r.Runs), r.Program)
+					emit(metrics.BPFSeconds, r.Time.Seconds(), r.Program)
+				}
 			}
 		}
 		rs := ring.Stats()

@@ -15,6 +15,7 @@ import (
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/host"
+	"github.com/shikra-sensor/shikra/sensor/internal/loss"
 	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
 	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
@@ -92,9 +93,21 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return err
 	}
 	defer ring.Close()
+	if cfg.Metrics.BPFStats {
+		stats, err := probe.EnableStats()
+		if err != nil {
+			log.Warn("BPF programs aren't timed", "err", err)
+		} else {
+			defer stats.Close()
+		}
+	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	losses := watchLosses(cfg.Loss, s, func() (loss.Counts, error) { return lossCounts(p, ring, s.Stats()) }, fail)
+	defer losses.stop()
 	var watching atomic.Bool
 	if cfg.HTTP.Listen != "" {
-		h, err := metrics.Handler(gather(s, p, ring), health(s, &watching))
+		h, err := metrics.Handler(gather(s, p, ring, losses, cfg.Metrics.BPFStats), health(s, &watching))
 		if err != nil {
 			return err
 		}
@@ -146,13 +159,21 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	err = live.Run(ctx, live.RunConfig{Ring: ring, Record: s.Record, Idle: s.Idle})
 	s.Flush()
-	c, cerr := p.Counters()
+	losses.stop()
+	lost, cerr := lossCounts(p, ring, s.Stats())
 	if cerr != nil {
-		log.Warn("the probe's counters can't be read", "err", cerr)
+		log.Warn("the losses can't be counted", "err", cerr)
 	}
-	s.summary(s.Stats(), "lost", c.Lost, "ring_skipped_bytes", ring.Stats().Skipped, "uptime", time.Since(start).Round(time.Millisecond))
-	if ctx.Err() != nil { // told to stop: that is success
-		return nil
+	more := []any{"lost", lost.Total(), "ring_skipped_bytes", ring.Stats().Skipped, "uptime", time.Since(start).Round(time.Millisecond)}
+	for _, c := range loss.Top(lost.Syscalls, loss.TopSyscalls) {
+		more = append(more, "lost_"+c.Name, c.N)
+	}
+	s.summary(s.Stats(), more...)
+	if ctx.Err() != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errLost) {
+			return cause
+		}
+		return nil // told to stop: that is success
 	}
 	return err
 }

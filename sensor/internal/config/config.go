@@ -38,7 +38,9 @@ type Config struct {
 	Probe   Probe    `mapstructure:"probe" yaml:"probe"`
 	State   State    `mapstructure:"state" yaml:"state"`
 	Outputs Outputs  `mapstructure:"outputs" yaml:"outputs"`
+	Loss    Loss     `mapstructure:"loss" yaml:"loss"`
 	HTTP    HTTP     `mapstructure:"http" yaml:"http"`
+	Metrics Metrics  `mapstructure:"metrics" yaml:"metrics"`
 	Log     Log      `mapstructure:"log" yaml:"log"`
 	Host    HostRoot `mapstructure:"host" yaml:"host"`
 
@@ -98,6 +100,20 @@ type File struct {
 	Format string `mapstructure:"format" yaml:"format"`
 }
 
+// Loss says what is done when events are lost.
+type Loss struct {
+	Actions   []string `mapstructure:"actions" yaml:"actions"`
+	Threshold float64  `mapstructure:"threshold" yaml:"threshold"`
+	Rate      float64  `mapstructure:"rate" yaml:"rate"`
+	Burst     int      `mapstructure:"burst" yaml:"burst"`
+	Simulate  bool     `mapstructure:"simulate" yaml:"simulate"`
+}
+
+// Metrics says what is measured on request.
+type Metrics struct {
+	BPFStats bool `mapstructure:"bpf_stats" yaml:"bpf_stats"`
+}
+
 // HTTP is the address of /metrics and /healthz.
 type HTTP struct {
 	Listen string `mapstructure:"listen" yaml:"listen"`
@@ -153,6 +169,26 @@ func Keys() []Key {
 		{"outputs.stdout.format", "text", "text or json", func(c *Config) error { return oneOf(c.Outputs.Stdout.Format, "text", "json") }},
 		{"outputs.file.path", "", "append alerts to this file; empty: none", nil},
 		{"outputs.file.format", "json", "text or json", func(c *Config) error { return oneOf(c.Outputs.File.Format, "text", "json") }},
+		{"loss.actions", []string{"log", "alert"}, "what to do when events are lost: log, alert, exit, or ignore alone", func(c *Config) error {
+			if len(c.Loss.Actions) == 0 {
+				return errors.New("name at least one action; ignore does nothing")
+			}
+			for _, a := range c.Loss.Actions {
+				if err := oneOf(a, "ignore", "log", "alert", "exit"); err != nil {
+					return err
+				}
+				if a == "ignore" && len(c.Loss.Actions) > 1 {
+					return errors.New("ignore goes with no other action")
+				}
+			}
+			return nil
+		}},
+		{"loss.threshold", 0.0, "share of a second's events, 0 to 1, that must be exceeded", func(c *Config) error { return within(c.Loss.Threshold, 0, 1) }},
+		{"loss.rate", 0.03333, "most reactions a second in the long run; what was lost meanwhile is told by the next", func(c *Config) error {
+			return within(c.Loss.Rate, 0, 1000)
+		}},
+		{"loss.burst", 1, "most reactions that follow each other at once", func(c *Config) error { return between(c.Loss.Burst, 1, 1000) }},
+		{"loss.simulate", false, "lose one event a second, as it seems, to try the reaction", nil},
 		{"http.listen", "127.0.0.1:9476", "address of /metrics and /healthz; empty: none", func(c *Config) error {
 			if c.HTTP.Listen == "" {
 				return nil
@@ -166,6 +202,7 @@ func Keys() []Key {
 			}
 			return nil
 		}},
+		{"metrics.bpf_stats", false, "have the kernel time BPF programs, all on this machine, which slows each run of one a little", nil},
 		{"log.level", "info", "debug, info, warn or error", func(c *Config) error { return oneOf(c.Log.Level, "debug", "info", "warn", "error") }},
 		{"log.format", "text", "text or json", func(c *Config) error { return oneOf(c.Log.Format, "text", "json") }},
 		{"host.root", "/", "where the host's /proc, /etc and cgroups are, for a sensor in a container", nil},
@@ -187,6 +224,13 @@ func oneOf(v string, of ...string) error {
 func between(v, lo, hi int) error {
 	if v < lo || v > hi {
 		return fmt.Errorf("%d is not between %d and %d", v, lo, hi)
+	}
+	return nil
+}
+
+func within(v, lo, hi float64) error {
+	if !(v >= lo && v <= hi) { // NaN isn't
+		return fmt.Errorf("%g is not between %g and %g", v, lo, hi)
 	}
 	return nil
 }
@@ -337,6 +381,16 @@ func mistyped(def, v any) string {
 			}
 		}
 		return fmt.Sprintf("%v isn't a whole number", v)
+	case float64:
+		switch n := v.(type) {
+		case int, float64:
+			return ""
+		case string:
+			if _, err := strconv.ParseFloat(n, 64); err == nil {
+				return ""
+			}
+		}
+		return fmt.Sprintf("%v isn't a number", v)
 	case bool:
 		switch b := v.(type) {
 		case bool:

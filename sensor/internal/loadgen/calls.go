@@ -32,6 +32,16 @@ func (l *load) getppid() {
 	_, _, _ = unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
 }
 
+// setresgid keeps all three group ids as they are.
+func (l *load) setresgid() {
+	const keep = ^uintptr(0)
+	l.n.setresgid++
+	_, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, keep, keep, keep)
+	if errno != 0 {
+		l.n.failed++
+	}
+}
+
 // connect connects a socket to the one on loopback and closes it: socket, connect, close. It is UDP: TCP would leave a
 // port in TIME_WAIT each time, run out of them, and need somebody to accept.
 func (l *load) connect() {

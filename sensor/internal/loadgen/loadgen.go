@@ -23,6 +23,7 @@ const (
 	ModeMix       = "mix"       // open, close, connect and exec at a given rate
 	ModeSpawn     = "spawn"     // start a process and wait for it, as fast as the CPU does
 	ModeGetppid   = "getppid"   // a system call that nobody watches, as fast as the CPU does
+	ModeRare      = "rare"      // setresgid, a watched call that next to nobody makes, as fast as the CPU does
 )
 
 // Config says what to make. Zero values take the defaults.
@@ -47,7 +48,7 @@ const maxDuration = 10 * time.Minute
 
 func (c *Config) check() error {
 	switch c.Mode {
-	case ModeOpenClose, ModeMix, ModeSpawn, ModeGetppid:
+	case ModeOpenClose, ModeMix, ModeSpawn, ModeGetppid, ModeRare:
 	default:
 		return fmt.Errorf("unknown mode %q", c.Mode)
 	}
@@ -94,11 +95,11 @@ type Result struct {
 
 // counters are the events made, by type.
 type counters struct {
-	openat, close, socket, connect, clone, execve, procexit, failed, planted, calls, late uint64
+	openat, close, socket, connect, clone, execve, procexit, setresgid, failed, planted, calls, late uint64
 }
 
 func (c *counters) total() uint64 {
-	return c.openat + c.close + c.socket + c.connect + c.clone + c.execve + c.procexit
+	return c.openat + c.close + c.socket + c.connect + c.clone + c.execve + c.procexit + c.setresgid
 }
 
 // Run makes the load and returns when it has ended. It blocks its goroutine's thread and must not run twice at once on
@@ -142,7 +143,7 @@ func run(cfg *Config, stop *atomic.Bool) (Result, error) {
 	for _, f := range []struct {
 		mode string
 		unit func()
-	}{{ModeOpenClose, l.openClose}, {ModeSpawn, l.spawn}, {ModeGetppid, l.getppid}} {
+	}{{ModeOpenClose, l.openClose}, {ModeSpawn, l.spawn}, {ModeGetppid, l.getppid}, {ModeRare, l.setresgid}} {
 		if cfg.Mode == f.mode {
 			each := 256
 			if cfg.Mode == ModeSpawn {
@@ -164,7 +165,7 @@ func run(cfg *Config, stop *atomic.Bool) (Result, error) {
 	res.Events = map[string]uint64{}
 	for name, n := range map[string]uint64{
 		"openat": c.openat, "close": c.close, "socket": c.socket, "connect": c.connect,
-		"clone": c.clone, "execve": c.execve, "procexit": c.procexit,
+		"clone": c.clone, "execve": c.execve, "procexit": c.procexit, "setresgid": c.setresgid,
 	} {
 		if n > 0 {
 			res.Events[name] = n

@@ -38,6 +38,7 @@ func TestModes(t *testing.T) {
 		ModeOpenClose: {"openat", "close"},
 		ModeSpawn:     {"clone", "execve", "procexit"},
 		ModeGetppid:   {},
+		ModeRare:      {"setresgid"},
 		ModeMix:       {"openat", "close", "socket", "connect", "clone", "execve", "procexit"},
 	} {
 		start := time.Now()

@@ -29,6 +29,9 @@ const (
 	MissingParams
 	CutParams
 	HookSkipped
+	LossReactions
+	BPFRuns
+	BPFSeconds
 	ProbeSent
 	BadRecords
 	DroppedEvents
@@ -82,6 +85,9 @@ func Table() [numIDs]Metric {
 		MissingParams:     {"missing_parameters_total", "Event parameters left out because the program's memory couldn't be read there, by system call.", true, []string{"syscall"}},
 		CutParams:         {"cut_parameters_total", "Event parameters shorter than what the program gave, by system call.", true, []string{"syscall"}},
 		HookSkipped:       {"hook_skipped_total", "Runs of a hook's program that the kernel left out, as it was running on that CPU already.", true, []string{"hook"}},
+		LossReactions:     {"loss_reactions_total", "Reactions to losses.", true, nil},
+		BPFRuns:           {"bpf_runs_total", "Runs of a BPF program, while metrics.bpf_stats is on.", true, []string{"program"}},
+		BPFSeconds:        {"bpf_seconds_total", "Time spent in a BPF program and those it hands over to, while metrics.bpf_stats is on.", true, []string{"program"}},
 		ProbeSent:         {"probe_sent_total", "Events the probe put into the ring buffer.", true, nil},
 		BadRecords:        {"bad_records_total", "Records that couldn't be read and were left out.", true, nil},
 		DroppedEvents:     {"dropped_events_total", "Events dropped by the sensor itself.", true, nil},

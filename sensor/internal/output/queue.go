@@ -26,7 +26,7 @@ type Stats struct {
 }
 
 // Queue takes alerts without waiting and writes them to every output in order. Alerts that find it full are dropped and
-// counted. Put is for one goroutine; Stats, Dropped and Close may be called from any.
+// counted. All methods may be called from any goroutine.
 type Queue struct {
 	outs    []*Output
 	ch      chan *Alert

@@ -104,21 +104,27 @@ func (p *Pipeline) onAlert(hm *host.Module, index, ruleIndex int) {
 		return
 	}
 	e := p.arena.Batch.Event(index)
-	p.seq++
 	a := &output.Alert{
 		Time:     time.Unix(0, int64(e.TS())+p.now),
 		Rule:     r.Name,
 		Priority: r.Priority,
 		Source:   r.Source,
-		Hostname: p.cfg.Hostname,
 		Output:   string(r.format.Append(nil, &p.read, e)),
 		Tags:     r.Tags,
-		UUID:     newUUID(),
-		Node:     p.cfg.Node,
-		Seq:      p.seq,
 		EventNum: e.Num(),
 	}
 	a.Fields = r.fields(a.Time, &p.read, e)
+	p.Send(a)
+}
+
+// Send gives a to where alerts go, with its id, its number, and which machine it is from. It may be called from any
+// goroutine, for alerts of the sensor itself, and takes a over.
+func (p *Pipeline) Send(a *output.Alert) {
+	a.UUID, a.Hostname, a.Node = newUUID(), p.cfg.Hostname, p.cfg.Node
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	p.seq++
+	a.Seq = p.seq
 	p.cfg.Alert(a)
 }
 

@@ -1,13 +1,14 @@
 // Package pipeline joins the stages: a record goes through decode and state into the batch, modules judge the batch, and
 // verdicts become alerts.
 //
-// One goroutine runs a Pipeline; Stats may be read from any.
+// One goroutine runs a Pipeline; Stats and Send may be called from any.
 package pipeline
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,7 +56,8 @@ type Pipeline struct {
 	peeks   [event.NumTypes]bool // types of which an output shows more of the state than what an event refers to
 
 	num       uint64 // number of the last event
-	seq       uint64 // number of the last alert
+	sending   sync.Mutex
+	seq       uint64 // number of the last alert; guarded by sending
 	now       int64  // wall offset in use
 	st        Stats
 	published atomic.Pointer[Stats]

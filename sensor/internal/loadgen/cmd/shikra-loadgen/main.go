@@ -17,7 +17,7 @@ import (
 func main() {
 	var cfg loadgen.Config
 	f := flag.NewFlagSet("shikra-loadgen", flag.ExitOnError)
-	f.StringVar(&cfg.Mode, "mode", loadgen.ModeOpenClose, "openclose, mix, spawn or getppid")
+	f.StringVar(&cfg.Mode, "mode", loadgen.ModeOpenClose, "openclose, mix, spawn, getppid or rare")
 	f.DurationVar(&cfg.Duration, "duration", 0, "how long (default 5s)")
 	f.IntVar(&cfg.CPU, "cpu", -1, "CPU to run on; -1 for any")
 	f.StringVar(&cfg.Path, "path", "", "file to open (default /dev/null)")
