@@ -112,6 +112,105 @@ __inline_always u32 flags__prot(u32 v)
 	return (v & 0xf) | MOVE(v, 0x01000000, 0x10u) /* GROWSDOWN */ | MOVE(v, 0x02000000, 0x20u) /* GROWSUP */;
 }
 
+__inline_always u32 flags__mmap(u32 v)
+{
+	return (v & 3) /* SHARED, PRIVATE */ | MOVE(v, 0x10, 0x4u) /* FIXED */ | MOVE(v, 0x20, 0x8u) /* ANONYMOUS */ |
+	       MOVE(v, 0x40, 0x10u) /* 32BIT */ | MOVE(v, 0x80, 0x1000u) /* INHERIT */ |
+	       MOVE(v, 0x4000, 0x40u) /* NORESERVE */ | MOVE(v, 0x8000, 0x80u) /* POPULATE */ |
+	       MOVE(v, 0x10000, 0x100u) /* NONBLOCK */ | MOVE(v, 0x100, 0x200u) /* GROWSDOWN */ |
+	       MOVE(v, 0x800, 0x400u) /* DENYWRITE */ | MOVE(v, 0x1000, 0x800u) /* EXECUTABLE */ |
+	       MOVE(v, 0x2000, 0x4000u) /* LOCKED */;
+}
+
+/* mknod's mode: no type at all makes a regular file. */
+__inline_always u32 flags__mknod(u32 v)
+{
+	return v & S_IFMT ? v & (S_IFMT | 07777) : (v & 07777) | S_IFREG;
+}
+
+__inline_always u8 flags__rlimit(u32 v)
+{
+	return v <= 15 /* RLIMIT_RTTIME */ ? v : 0xff;
+}
+
+__inline_always u32 flags__delete_module(u32 v)
+{
+	return MOVE(v, O_TRUNC, 0x1u) | MOVE(v, O_NONBLOCK, 0x2u);
+}
+
+__inline_always u32 flags__semget(u32 v)
+{
+	return MOVE(v, 01000, 0x2000u) /* IPC_CREAT */ | MOVE(v, 02000, 0x4000u) /* IPC_EXCL */;
+}
+
+__inline_always u16 flags__semop(u32 v)
+{
+	return MOVE(v, 04000, 0x1u) /* IPC_NOWAIT */ | MOVE(v, 0x1000, 0x2u) /* SEM_UNDO */;
+}
+
+/* A command of semctl as the format's bit, 0 for one it doesn't have (SEM_STAT_ANY). */
+__inline_always u16 flags__semctl(u32 v)
+{
+	switch (v) {
+	case 0: /* IPC_RMID */
+		return 0x4;
+	case 1: /* IPC_SET */
+		return 0x2;
+	case 2: /* IPC_STAT */
+		return 0x1;
+	case 3: /* IPC_INFO */
+		return 0x8;
+	case 11: /* GETPID */
+		return 0x100;
+	case 12: /* GETVAL */
+		return 0x200;
+	case 13: /* GETALL */
+		return 0x40;
+	case 14: /* GETNCNT */
+		return 0x80;
+	case 15: /* GETZCNT */
+		return 0x400;
+	case 16: /* SETVAL */
+		return 0x1000;
+	case 17: /* SETALL */
+		return 0x800;
+	case 18: /* SEM_STAT */
+		return 0x20;
+	case 19: /* SEM_INFO */
+		return 0x10;
+	}
+	return 0;
+}
+
+/* Commands of quotactl as the format's bits. */
+#define F_Q_QUOTAON 0x1
+#define F_Q_GETFMT 0x4
+#define F_Q_GETINFO 0x8
+#define F_Q_SETINFO 0x10
+#define F_Q_GETQUOTA 0x20
+#define F_Q_SETQUOTA 0x40
+#define F_Q_SYNC 0x80
+#define F_Q_XGETQUOTA 0x400
+#define F_Q_XSETQLIM 0x800
+
+__inline_always u16 flags__quotactl(u32 cmd)
+{
+	u32 v = cmd >> 8;
+	if (v == 0x800001) /* Q_SYNC */
+		return F_Q_SYNC;
+	if (v >= 0x800002 && v <= 0x800008) /* Q_QUOTAON to Q_SETQUOTA */
+		return 1 << (v - 0x800002);
+	if (v >= 0x5801 && v <= 0x5807) /* Q_XQUOTAON to Q_XQUOTASYNC */
+		return 0x100 << (v - 0x5801);
+	return 0;
+}
+
+/* A quota format: QFMT_VFS_OLD, V0, V1; 1 for none of them. */
+__inline_always u8 flags__quota_format(u32 v)
+{
+	return v == 1 ? 0x2 : v == 2 ? 0x4 : v == 4 ? 0x8 : 0x1;
+}
+
 /* fchownat: the format gives its bit 0x400 to AT_SYMLINK_NOFOLLOW. */
 __inline_always u32 flags__fchownat(u32 v)
 {

@@ -130,6 +130,19 @@ __inline_always u64 read__pointer_size(u32 compat)
 #endif
 }
 
+/* The interval in a timespec at ptr whose words have size bytes, in ns; 0 when it can't be read. */
+__inline_always u64 read__user_timespec(u64 ptr, u64 size)
+{
+	if (size == 4) {
+		s32 v[2] = {};
+		bpf_probe_read_user(v, sizeof(v), (void *)ptr);
+		return (s64)v[0] * 1000000000 + v[1];
+	}
+	s64 v[2] = {};
+	bpf_probe_read_user(v, sizeof(v), (void *)ptr);
+	return v[0] * 1000000000 + v[1];
+}
+
 /* The pointer at index i of a user-space array of pointers of size bytes each, 4 or 8; 0 when it can't be read. */
 __inline_always u64 read__user_pointer(u64 array, u32 i, u64 size)
 {

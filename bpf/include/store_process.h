@@ -20,11 +20,22 @@ __inline_always void store__exe_args(struct rec *r, struct task_struct *t)
 	store__user_strings(r, start + (*(volatile u64 *)&r->cpu->at - before), end);
 }
 
+/* How much memory there is: 0 of a kernel thread, which has none of its own. */
+__inline_always void store__memory(struct rec *r, struct mm_struct *mm)
+{
+	u32 rss, swap;
+	read__rss(mm, &rss, &swap);
+	/* vm_size: ParamUint32, KiB */
+	store__u32(r, PAGES_TO_KB(READ(mm, total_vm)));
+	/* vm_rss: ParamUint32 */
+	store__u32(r, rss);
+	/* vm_swap: ParamUint32 */
+	store__u32(r, swap);
+}
+
 /* From tid to comm. cwd is stored when there is one. */
 __inline_always void store__process(struct rec *r, struct task_struct *t, bool cwd)
 {
-	struct mm_struct *mm = READ(t, mm);
-	u32 rss, swap;
 	/* tid: ParamPid */
 	store__s64(r, READ(t, pid));
 	/* pid: ParamPid */
@@ -44,13 +55,7 @@ __inline_always void store__process(struct rec *r, struct task_struct *t, bool c
 	store__u64(r, READ(t, maj_flt));
 	/* pgft_min: ParamUint64 */
 	store__u64(r, READ(t, min_flt));
-	read__rss(mm, &rss, &swap);
-	/* vm_size: ParamUint32 */
-	store__u32(r, PAGES_TO_KB(READ(mm, total_vm)));
-	/* vm_rss: ParamUint32 */
-	store__u32(r, rss);
-	/* vm_swap: ParamUint32 */
-	store__u32(r, swap);
+	store__memory(r, READ(t, mm));
 	/* comm: ParamCharbuf */
 	store__kernel_string(r, t->comm, sizeof(t->comm));
 	/* cgroups: ParamBytebuf */

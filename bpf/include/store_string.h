@@ -99,6 +99,29 @@ __inline_always void store__user_bytes(struct rec *r, u64 ptr, u64 len, u64 max)
 		store__took(r, at, n);
 }
 
+/* A parameter of more than one type, a number: the index of its type, then the low size bytes of v. */
+__inline_always void store__dyn(struct rec *r, u8 idx, u64 v, u64 size)
+{
+	u64 at = store__place(r);
+	u8 *p = BODY(r, at);
+	p[0] = idx;
+	__builtin_memcpy(p + 1, &v, sizeof(v));
+	store__took(r, at, 1 + size);
+}
+
+/* The same, a string of the program's: of one that can't be read there is the index alone. */
+__inline_always void store__dyn_string(struct rec *r, u8 idx, u64 ptr)
+{
+	u64 at = store__place(r);
+	BODY(r, at)[0] = idx;
+	s64 n = store__string_size(BODY(r, at) + 1, bpf_probe_read_user_str(BODY(r, at) + 1, STRING_MAX - 1, (void *)ptr));
+	if (n < 0)
+		n = 0;
+	if (n == STRING_MAX - 1)
+		store__mark_cut(r);
+	store__took(r, at, 1 + n);
+}
+
 /* The strings, each ended by NUL, that lie from ptr up to end: arguments and environment of a process. */
 __inline_always void store__user_strings(struct rec *r, u64 ptr, u64 end)
 {

@@ -39,3 +39,19 @@ CALL(chroot)
 	submit__scratch(&r);
 	return 0;
 }
+
+CALL(getcwd)
+{
+	struct rec r;
+	if (!BEGIN(&r, &c, SYSCALL_GETCWD_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* path: ParamCharbuf, what a call that succeeds was told */
+	if (ret >= 0)
+		store__user_string(&r, read__arg(&c, 0));
+	else
+		store__missing(&r);
+	submit__scratch(&r);
+	return 0;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* mount, umount, umount2 */
+/* mount, umount, umount2, fsconfig */
 
 CALL(mount)
 {
@@ -44,6 +44,39 @@ CALL(umount2)
 	store__user_string(&r, read__arg(&c, 0));
 	/* flags: ParamFlags32 */
 	store__u32(&r, read__arg(&c, 1) & 0xf);
+	submit__scratch(&r);
+	return 0;
+}
+
+enum { FSCONFIG_SET_STRING = 1, FSCONFIG_SET_BINARY = 2, FSCONFIG_SET_PATH = 3, FSCONFIG_SET_PATH_EMPTY = 4 };
+
+CALL(fsconfig)
+{
+	struct rec r;
+	if (!BEGIN(&r, &c, SYSCALL_FSCONFIG_X))
+		return 0;
+	u32 cmd = read__arg(&c, 1);
+	u64 value = read__arg(&c, 3), aux = (u32)read__arg(&c, 4);
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* fd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	/* cmd: ParamEnumflags32 */
+	store__u32(&r, cmd);
+	/* key: ParamCharbuf */
+	store__user_string(&r, read__arg(&c, 2));
+	/* value_bytebuf: ParamBytebuf, of a call that succeeds; so is the next */
+	if (ret >= 0 && cmd == FSCONFIG_SET_BINARY)
+		store__user_bytes(&r, value, aux, STRING_MAX);
+	else
+		store__missing(&r);
+	/* value_charbuf: ParamCharbuf */
+	if (ret >= 0 && (cmd == FSCONFIG_SET_STRING || cmd == FSCONFIG_SET_PATH || cmd == FSCONFIG_SET_PATH_EMPTY))
+		store__user_string(&r, value);
+	else
+		store__missing(&r);
+	/* aux: ParamInt32 */
+	store__s32(&r, aux);
 	submit__scratch(&r);
 	return 0;
 }

@@ -14,14 +14,10 @@ enum {
 	F_PTRACE_SYSCALL = 13,
 };
 
-/* A value of one of two types: its index, then a u64 or a u8. */
+/* A value of one of two types. */
 __inline_always void ptrace__store(struct rec *r, u8 idx, u64 v)
 {
-	u64 at = store__place(r);
-	u8 *p = BODY(r, at);
-	p[0] = idx;
-	__builtin_memcpy(p + 1, &v, sizeof(v));
-	store__took(r, at, idx == PTRACE_IDX_SIGTYPE ? 2 : 9);
+	store__dyn(r, idx, v, idx == PTRACE_IDX_SIGTYPE ? 1 : 8);
 }
 
 CALL(ptrace)

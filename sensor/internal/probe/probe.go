@@ -78,7 +78,15 @@ const prefix = "x_"
 const generic = prefix + "generic"
 
 // shared names the program of system calls that have none of their own name.
-var shared = map[string]string{"clone3": "clone", "fork": "clone", "vfork": "clone", "execveat": "execve"}
+var shared = map[string]string{
+	"clone3": "clone", "fork": "clone", "vfork": "clone", "execveat": "execve",
+
+	// What only 32-bit programs call by these names.
+	"getuid32": "getuid", "geteuid32": "geteuid", "getgid32": "getgid", "getegid32": "getegid",
+	"getresuid32": "getresuid", "getresgid32": "getresgid", "setuid32": "setuid", "setgid32": "setgid",
+	"setreuid32": "setreuid", "setregid32": "setregid", "setresuid32": "setresuid", "setresgid32": "setresgid",
+	"chown32": "chown", "lchown32": "lchown", "fchown32": "fchown", "ugetrlimit": "getrlimit", "futex_time64": "futex",
+}
 
 // always are the hooks without which state can't be kept, and the dispatcher.
 var always = []string{"sys_exit", "sched_exec", "sched_fork", "sched_exit"}
