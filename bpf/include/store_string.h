@@ -115,8 +115,11 @@ __inline_always void store__dyn_string(struct rec *r, u8 idx, u64 ptr)
 	u64 at = store__place(r);
 	BODY(r, at)[0] = idx;
 	s64 n = store__string_size(BODY(r, at) + 1, bpf_probe_read_user_str(BODY(r, at) + 1, STRING_MAX - 1, (void *)ptr));
-	if (n < 0)
+	if (n < 0) {
 		n = 0;
+		if (ptr)
+			submit__count_missing(r);
+	}
 	if (n == STRING_MAX - 1)
 		store__mark_cut(r);
 	store__took(r, at, 1 + n);

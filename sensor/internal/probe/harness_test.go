@@ -114,9 +114,10 @@ type env struct {
 	*testing.T
 	l      *live
 	tid    int
-	name   string // the case's system call
-	made   int    // how often it was made
-	nr     uint32 // and by which number
+	name   string                  // the case's system call
+	made   int                     // how often it was made
+	mine   func(event.Record) bool // whether a record is of the case's own call; nil where the Go runtime doesn't make such calls
+	nr     uint32                  // and by which number
 	origin uint16
 }
 
@@ -227,7 +228,7 @@ func runCases(t *testing.T, cases []callCase) {
 			var got event.Record
 			n := 0
 			for _, r := range recs {
-				if r.Type() == c.typ && r.TID() == int64(e.tid) && !restarted(r) {
+				if r.Type() == c.typ && r.TID() == int64(e.tid) && !restarted(r) && (e.mine == nil || e.mine(r)) {
 					got = r
 					n++
 				}

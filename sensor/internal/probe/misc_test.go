@@ -123,28 +123,6 @@ func miscCases() []callCase {
 			return []any{r, dyn64(0), dyn64(0), 0, -1}
 		}},
 
-		{"mprotect", "ok", event.SyscallMprotectX, func(t *env) []any {
-			b, err := unix.Mmap(-1, 0, 8192, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Munmap(b)
-			at := addr(b)
-			r := t.must("mprotect", at, 8192, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC)
-			return []any{r, at, 8192, 7}
-		}},
-		{"mprotect", "fails", event.SyscallMprotectX, func(t *env) []any {
-			t.call("mprotect", 0x1000, 4096, unix.PROT_GROWSDOWN|unix.PROT_GROWSUP|8)
-			return []any{errno(unix.EINVAL), 0x1000, 4096, 0x10 | 0x20 | 8}
-		}},
-		{"memfd_create", "ok", event.SyscallMemfdCreateX, func(t *env) []any {
-			fd := closing(t, t.call("memfd_create", str("hidden"), unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING))
-			return []any{fd, "hidden", 3}
-		}},
-		{"memfd_create", "fails", event.SyscallMemfdCreateX, func(t *env) []any {
-			t.call("memfd_create", 1, unix.MFD_CLOEXEC)
-			return []any{errno(unix.EFAULT), missing{}, 1}
-		}},
 		{"init_module", "no module", event.SyscallInitModuleX, func(t *env) []any {
 			img := []byte("this is no module")
 			r := t.call("init_module", addr(img), uintptr(len(img)), str("a=1 b"))
