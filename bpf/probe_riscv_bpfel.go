@@ -16,94 +16,136 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	ProbeMapCalls          = "calls"
-	ProbeMapCpus           = "cpus"
-	ProbeMapRing           = "ring"
-	ProbeProgSchedExec     = "sched_exec"
-	ProbeProgSchedExit     = "sched_exit"
-	ProbeProgSchedFork     = "sched_fork"
-	ProbeProgSelf          = "self"
-	ProbeProgSysExit       = "sys_exit"
-	ProbeProgX_accept      = "x_accept"
-	ProbeProgX_accept4     = "x_accept4"
-	ProbeProgX_bind        = "x_bind"
-	ProbeProgX_bpf         = "x_bpf"
-	ProbeProgX_capset      = "x_capset"
-	ProbeProgX_chdir       = "x_chdir"
-	ProbeProgX_chmod       = "x_chmod"
-	ProbeProgX_chown       = "x_chown"
-	ProbeProgX_chroot      = "x_chroot"
-	ProbeProgX_clone       = "x_clone"
-	ProbeProgX_close       = "x_close"
-	ProbeProgX_connect     = "x_connect"
-	ProbeProgX_creat       = "x_creat"
-	ProbeProgX_dup         = "x_dup"
-	ProbeProgX_dup2        = "x_dup2"
-	ProbeProgX_dup3        = "x_dup3"
-	ProbeProgX_execve      = "x_execve"
-	ProbeProgX_fchdir      = "x_fchdir"
-	ProbeProgX_fchmod      = "x_fchmod"
-	ProbeProgX_fchmodat    = "x_fchmodat"
-	ProbeProgX_fchown      = "x_fchown"
-	ProbeProgX_fchownat    = "x_fchownat"
-	ProbeProgX_finitModule = "x_finit_module"
-	ProbeProgX_generic     = "x_generic"
-	ProbeProgX_initModule  = "x_init_module"
-	ProbeProgX_kill        = "x_kill"
-	ProbeProgX_lchown      = "x_lchown"
-	ProbeProgX_link        = "x_link"
-	ProbeProgX_linkat      = "x_linkat"
-	ProbeProgX_listen      = "x_listen"
-	ProbeProgX_memfdCreate = "x_memfd_create"
-	ProbeProgX_mkdir       = "x_mkdir"
-	ProbeProgX_mkdirat     = "x_mkdirat"
-	ProbeProgX_mount       = "x_mount"
-	ProbeProgX_mprotect    = "x_mprotect"
-	ProbeProgX_open        = "x_open"
-	ProbeProgX_openat      = "x_openat"
-	ProbeProgX_openat2     = "x_openat2"
-	ProbeProgX_pipe        = "x_pipe"
-	ProbeProgX_pipe2       = "x_pipe2"
-	ProbeProgX_prctl       = "x_prctl"
-	ProbeProgX_ptrace      = "x_ptrace"
-	ProbeProgX_rename      = "x_rename"
-	ProbeProgX_renameat    = "x_renameat"
-	ProbeProgX_renameat2   = "x_renameat2"
-	ProbeProgX_rmdir       = "x_rmdir"
-	ProbeProgX_sendmsg     = "x_sendmsg"
-	ProbeProgX_sendto      = "x_sendto"
-	ProbeProgX_setgid      = "x_setgid"
-	ProbeProgX_setns       = "x_setns"
-	ProbeProgX_setregid    = "x_setregid"
-	ProbeProgX_setresgid   = "x_setresgid"
-	ProbeProgX_setresuid   = "x_setresuid"
-	ProbeProgX_setreuid    = "x_setreuid"
-	ProbeProgX_setuid      = "x_setuid"
-	ProbeProgX_socket      = "x_socket"
-	ProbeProgX_symlink     = "x_symlink"
-	ProbeProgX_symlinkat   = "x_symlinkat"
-	ProbeProgX_tgkill      = "x_tgkill"
-	ProbeProgX_tkill       = "x_tkill"
-	ProbeProgX_umount      = "x_umount"
-	ProbeProgX_umount2     = "x_umount2"
-	ProbeProgX_unlink      = "x_unlink"
-	ProbeProgX_unlinkat    = "x_unlinkat"
-	ProbeProgX_unshare     = "x_unshare"
-	ProbeVarCloneNr        = "clone_nr"
-	ProbeVarCodeOf         = "code_of"
-	ProbeVarExecSlot       = "exec_slot"
-	ProbeVarExecveatNr     = "execveat_nr"
-	ProbeVarPageKbShift    = "page_kb_shift"
-	ProbeVarRealtime       = "realtime"
-	ProbeVarRingBytes      = "ring_bytes"
-	ProbeVarSelfTgid       = "self_tgid"
-	ProbeVarSigreturnNr    = "sigreturn_nr"
-	ProbeVarSlotOf         = "slot_of"
-	ProbeVarSnaplen        = "snaplen"
-	ProbeVarSubSlot        = "sub_slot"
-	ProbeVarWanted         = "wanted"
-	ProbeVarWantedBeyond   = "wanted_beyond"
-	ProbeVarWantedSub      = "wanted_sub"
+	ProbeMapCalls           = "calls"
+	ProbeMapCpus            = "cpus"
+	ProbeMapRing            = "ring"
+	ProbeProgSchedExec      = "sched_exec"
+	ProbeProgSchedExit      = "sched_exit"
+	ProbeProgSchedFork      = "sched_fork"
+	ProbeProgSelf           = "self"
+	ProbeProgSysExit        = "sys_exit"
+	ProbeProgX_accept       = "x_accept"
+	ProbeProgX_accept4      = "x_accept4"
+	ProbeProgX_access       = "x_access"
+	ProbeProgX_bind         = "x_bind"
+	ProbeProgX_bpf          = "x_bpf"
+	ProbeProgX_brk          = "x_brk"
+	ProbeProgX_capset       = "x_capset"
+	ProbeProgX_chdir        = "x_chdir"
+	ProbeProgX_chmod        = "x_chmod"
+	ProbeProgX_chown        = "x_chown"
+	ProbeProgX_chroot       = "x_chroot"
+	ProbeProgX_clone        = "x_clone"
+	ProbeProgX_close        = "x_close"
+	ProbeProgX_connect      = "x_connect"
+	ProbeProgX_creat        = "x_creat"
+	ProbeProgX_deleteModule = "x_delete_module"
+	ProbeProgX_dup          = "x_dup"
+	ProbeProgX_dup2         = "x_dup2"
+	ProbeProgX_dup3         = "x_dup3"
+	ProbeProgX_execve       = "x_execve"
+	ProbeProgX_fchdir       = "x_fchdir"
+	ProbeProgX_fchmod       = "x_fchmod"
+	ProbeProgX_fchmodat     = "x_fchmodat"
+	ProbeProgX_fchown       = "x_fchown"
+	ProbeProgX_fchownat     = "x_fchownat"
+	ProbeProgX_finitModule  = "x_finit_module"
+	ProbeProgX_fsconfig     = "x_fsconfig"
+	ProbeProgX_fstat        = "x_fstat"
+	ProbeProgX_fstat64      = "x_fstat64"
+	ProbeProgX_futex        = "x_futex"
+	ProbeProgX_generic      = "x_generic"
+	ProbeProgX_getcwd       = "x_getcwd"
+	ProbeProgX_getegid      = "x_getegid"
+	ProbeProgX_geteuid      = "x_geteuid"
+	ProbeProgX_getgid       = "x_getgid"
+	ProbeProgX_getresgid    = "x_getresgid"
+	ProbeProgX_getresuid    = "x_getresuid"
+	ProbeProgX_getrlimit    = "x_getrlimit"
+	ProbeProgX_getuid       = "x_getuid"
+	ProbeProgX_initModule   = "x_init_module"
+	ProbeProgX_keyctl       = "x_keyctl"
+	ProbeProgX_kill         = "x_kill"
+	ProbeProgX_lchown       = "x_lchown"
+	ProbeProgX_link         = "x_link"
+	ProbeProgX_linkat       = "x_linkat"
+	ProbeProgX_listen       = "x_listen"
+	ProbeProgX_lstat        = "x_lstat"
+	ProbeProgX_lstat64      = "x_lstat64"
+	ProbeProgX_memfdCreate  = "x_memfd_create"
+	ProbeProgX_mkdir        = "x_mkdir"
+	ProbeProgX_mkdirat      = "x_mkdirat"
+	ProbeProgX_mknod        = "x_mknod"
+	ProbeProgX_mknodat      = "x_mknodat"
+	ProbeProgX_mlock        = "x_mlock"
+	ProbeProgX_mlock2       = "x_mlock2"
+	ProbeProgX_mlockall     = "x_mlockall"
+	ProbeProgX_mmap         = "x_mmap"
+	ProbeProgX_mmap2        = "x_mmap2"
+	ProbeProgX_mount        = "x_mount"
+	ProbeProgX_mprotect     = "x_mprotect"
+	ProbeProgX_munlock      = "x_munlock"
+	ProbeProgX_munlockall   = "x_munlockall"
+	ProbeProgX_munmap       = "x_munmap"
+	ProbeProgX_nanosleep    = "x_nanosleep"
+	ProbeProgX_newfstatat   = "x_newfstatat"
+	ProbeProgX_open         = "x_open"
+	ProbeProgX_openat       = "x_openat"
+	ProbeProgX_openat2      = "x_openat2"
+	ProbeProgX_pipe         = "x_pipe"
+	ProbeProgX_pipe2        = "x_pipe2"
+	ProbeProgX_prctl        = "x_prctl"
+	ProbeProgX_prlimit64    = "x_prlimit64"
+	ProbeProgX_ptrace       = "x_ptrace"
+	ProbeProgX_quotactl     = "x_quotactl"
+	ProbeProgX_rename       = "x_rename"
+	ProbeProgX_renameat     = "x_renameat"
+	ProbeProgX_renameat2    = "x_renameat2"
+	ProbeProgX_rmdir        = "x_rmdir"
+	ProbeProgX_seccomp      = "x_seccomp"
+	ProbeProgX_semctl       = "x_semctl"
+	ProbeProgX_semget       = "x_semget"
+	ProbeProgX_semop        = "x_semop"
+	ProbeProgX_sendmsg      = "x_sendmsg"
+	ProbeProgX_sendto       = "x_sendto"
+	ProbeProgX_setgid       = "x_setgid"
+	ProbeProgX_setns        = "x_setns"
+	ProbeProgX_setpgid      = "x_setpgid"
+	ProbeProgX_setregid     = "x_setregid"
+	ProbeProgX_setresgid    = "x_setresgid"
+	ProbeProgX_setresuid    = "x_setresuid"
+	ProbeProgX_setreuid     = "x_setreuid"
+	ProbeProgX_setrlimit    = "x_setrlimit"
+	ProbeProgX_setsid       = "x_setsid"
+	ProbeProgX_setuid       = "x_setuid"
+	ProbeProgX_socket       = "x_socket"
+	ProbeProgX_stat         = "x_stat"
+	ProbeProgX_stat64       = "x_stat64"
+	ProbeProgX_symlink      = "x_symlink"
+	ProbeProgX_symlinkat    = "x_symlinkat"
+	ProbeProgX_tgkill       = "x_tgkill"
+	ProbeProgX_tkill        = "x_tkill"
+	ProbeProgX_umount       = "x_umount"
+	ProbeProgX_umount2      = "x_umount2"
+	ProbeProgX_unlink       = "x_unlink"
+	ProbeProgX_unlinkat     = "x_unlinkat"
+	ProbeProgX_unshare      = "x_unshare"
+	ProbeProgX_userfaultfd  = "x_userfaultfd"
+	ProbeVarCloneNr         = "clone_nr"
+	ProbeVarCodeOf          = "code_of"
+	ProbeVarExecSlot        = "exec_slot"
+	ProbeVarExecveatNr      = "execveat_nr"
+	ProbeVarPageKbShift     = "page_kb_shift"
+	ProbeVarRealtime        = "realtime"
+	ProbeVarRingBytes       = "ring_bytes"
+	ProbeVarSelfTgid        = "self_tgid"
+	ProbeVarSigreturnNr     = "sigreturn_nr"
+	ProbeVarSlotOf          = "slot_of"
+	ProbeVarSnaplen         = "snaplen"
+	ProbeVarSubSlot         = "sub_slot"
+	ProbeVarWanted          = "wanted"
+	ProbeVarWantedBeyond    = "wanted_beyond"
+	ProbeVarWantedSub       = "wanted_sub"
 )
 
 // LoadProbe returns the embedded CollectionSpec for Probe.
@@ -148,76 +190,118 @@ type ProbeSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeProgramSpecs struct {
-	SchedExec     *ebpf.ProgramSpec `ebpf:"sched_exec"`
-	SchedExit     *ebpf.ProgramSpec `ebpf:"sched_exit"`
-	SchedFork     *ebpf.ProgramSpec `ebpf:"sched_fork"`
-	Self          *ebpf.ProgramSpec `ebpf:"self"`
-	SysExit       *ebpf.ProgramSpec `ebpf:"sys_exit"`
-	X_accept      *ebpf.ProgramSpec `ebpf:"x_accept"`
-	X_accept4     *ebpf.ProgramSpec `ebpf:"x_accept4"`
-	X_bind        *ebpf.ProgramSpec `ebpf:"x_bind"`
-	X_bpf         *ebpf.ProgramSpec `ebpf:"x_bpf"`
-	X_capset      *ebpf.ProgramSpec `ebpf:"x_capset"`
-	X_chdir       *ebpf.ProgramSpec `ebpf:"x_chdir"`
-	X_chmod       *ebpf.ProgramSpec `ebpf:"x_chmod"`
-	X_chown       *ebpf.ProgramSpec `ebpf:"x_chown"`
-	X_chroot      *ebpf.ProgramSpec `ebpf:"x_chroot"`
-	X_clone       *ebpf.ProgramSpec `ebpf:"x_clone"`
-	X_close       *ebpf.ProgramSpec `ebpf:"x_close"`
-	X_connect     *ebpf.ProgramSpec `ebpf:"x_connect"`
-	X_creat       *ebpf.ProgramSpec `ebpf:"x_creat"`
-	X_dup         *ebpf.ProgramSpec `ebpf:"x_dup"`
-	X_dup2        *ebpf.ProgramSpec `ebpf:"x_dup2"`
-	X_dup3        *ebpf.ProgramSpec `ebpf:"x_dup3"`
-	X_execve      *ebpf.ProgramSpec `ebpf:"x_execve"`
-	X_fchdir      *ebpf.ProgramSpec `ebpf:"x_fchdir"`
-	X_fchmod      *ebpf.ProgramSpec `ebpf:"x_fchmod"`
-	X_fchmodat    *ebpf.ProgramSpec `ebpf:"x_fchmodat"`
-	X_fchown      *ebpf.ProgramSpec `ebpf:"x_fchown"`
-	X_fchownat    *ebpf.ProgramSpec `ebpf:"x_fchownat"`
-	X_finitModule *ebpf.ProgramSpec `ebpf:"x_finit_module"`
-	X_generic     *ebpf.ProgramSpec `ebpf:"x_generic"`
-	X_initModule  *ebpf.ProgramSpec `ebpf:"x_init_module"`
-	X_kill        *ebpf.ProgramSpec `ebpf:"x_kill"`
-	X_lchown      *ebpf.ProgramSpec `ebpf:"x_lchown"`
-	X_link        *ebpf.ProgramSpec `ebpf:"x_link"`
-	X_linkat      *ebpf.ProgramSpec `ebpf:"x_linkat"`
-	X_listen      *ebpf.ProgramSpec `ebpf:"x_listen"`
-	X_memfdCreate *ebpf.ProgramSpec `ebpf:"x_memfd_create"`
-	X_mkdir       *ebpf.ProgramSpec `ebpf:"x_mkdir"`
-	X_mkdirat     *ebpf.ProgramSpec `ebpf:"x_mkdirat"`
-	X_mount       *ebpf.ProgramSpec `ebpf:"x_mount"`
-	X_mprotect    *ebpf.ProgramSpec `ebpf:"x_mprotect"`
-	X_open        *ebpf.ProgramSpec `ebpf:"x_open"`
-	X_openat      *ebpf.ProgramSpec `ebpf:"x_openat"`
-	X_openat2     *ebpf.ProgramSpec `ebpf:"x_openat2"`
-	X_pipe        *ebpf.ProgramSpec `ebpf:"x_pipe"`
-	X_pipe2       *ebpf.ProgramSpec `ebpf:"x_pipe2"`
-	X_prctl       *ebpf.ProgramSpec `ebpf:"x_prctl"`
-	X_ptrace      *ebpf.ProgramSpec `ebpf:"x_ptrace"`
-	X_rename      *ebpf.ProgramSpec `ebpf:"x_rename"`
-	X_renameat    *ebpf.ProgramSpec `ebpf:"x_renameat"`
-	X_renameat2   *ebpf.ProgramSpec `ebpf:"x_renameat2"`
-	X_rmdir       *ebpf.ProgramSpec `ebpf:"x_rmdir"`
-	X_sendmsg     *ebpf.ProgramSpec `ebpf:"x_sendmsg"`
-	X_sendto      *ebpf.ProgramSpec `ebpf:"x_sendto"`
-	X_setgid      *ebpf.ProgramSpec `ebpf:"x_setgid"`
-	X_setns       *ebpf.ProgramSpec `ebpf:"x_setns"`
-	X_setregid    *ebpf.ProgramSpec `ebpf:"x_setregid"`
-	X_setresgid   *ebpf.ProgramSpec `ebpf:"x_setresgid"`
-	X_setresuid   *ebpf.ProgramSpec `ebpf:"x_setresuid"`
-	X_setreuid    *ebpf.ProgramSpec `ebpf:"x_setreuid"`
-	X_setuid      *ebpf.ProgramSpec `ebpf:"x_setuid"`
-	X_socket      *ebpf.ProgramSpec `ebpf:"x_socket"`
-	X_symlink     *ebpf.ProgramSpec `ebpf:"x_symlink"`
-	X_symlinkat   *ebpf.ProgramSpec `ebpf:"x_symlinkat"`
-	X_tgkill      *ebpf.ProgramSpec `ebpf:"x_tgkill"`
-	X_tkill       *ebpf.ProgramSpec `ebpf:"x_tkill"`
-	X_umount      *ebpf.ProgramSpec `ebpf:"x_umount"`
-	X_umount2     *ebpf.ProgramSpec `ebpf:"x_umount2"`
-	X_unlink      *ebpf.ProgramSpec `ebpf:"x_unlink"`
-	X_unlinkat    *ebpf.ProgramSpec `ebpf:"x_unlinkat"`
-	X_unshare     *ebpf.ProgramSpec `ebpf:"x_unshare"`
+	SchedExec      *ebpf.ProgramSpec `ebpf:"sched_exec"`
+	SchedExit      *ebpf.ProgramSpec `ebpf:"sched_exit"`
+	SchedFork      *ebpf.ProgramSpec `ebpf:"sched_fork"`
+	Self           *ebpf.ProgramSpec `ebpf:"self"`
+	SysExit        *ebpf.ProgramSpec `ebpf:"sys_exit"`
+	X_accept       *ebpf.ProgramSpec `ebpf:"x_accept"`
+	X_accept4      *ebpf.ProgramSpec `ebpf:"x_accept4"`
+	X_access       *ebpf.ProgramSpec `ebpf:"x_access"`
+	X_bind         *ebpf.ProgramSpec `ebpf:"x_bind"`
+	X_bpf          *ebpf.ProgramSpec `ebpf:"x_bpf"`
+	X_brk          *ebpf.ProgramSpec `ebpf:"x_brk"`
+	X_capset       *ebpf.ProgramSpec `ebpf:"x_capset"`
+	X_chdir        *ebpf.ProgramSpec `ebpf:"x_chdir"`
+	X_chmod        *ebpf.ProgramSpec `ebpf:"x_chmod"`
+	X_chown        *ebpf.ProgramSpec `ebpf:"x_chown"`
+	X_chroot       *ebpf.ProgramSpec `ebpf:"x_chroot"`
+	X_clone        *ebpf.ProgramSpec `ebpf:"x_clone"`
+	X_close        *ebpf.ProgramSpec `ebpf:"x_close"`
+	X_connect      *ebpf.ProgramSpec `ebpf:"x_connect"`
+	X_creat        *ebpf.ProgramSpec `ebpf:"x_creat"`
+	X_deleteModule *ebpf.ProgramSpec `ebpf:"x_delete_module"`
+	X_dup          *ebpf.ProgramSpec `ebpf:"x_dup"`
+	X_dup2         *ebpf.ProgramSpec `ebpf:"x_dup2"`
+	X_dup3         *ebpf.ProgramSpec `ebpf:"x_dup3"`
+	X_execve       *ebpf.ProgramSpec `ebpf:"x_execve"`
+	X_fchdir       *ebpf.ProgramSpec `ebpf:"x_fchdir"`
+	X_fchmod       *ebpf.ProgramSpec `ebpf:"x_fchmod"`
+	X_fchmodat     *ebpf.ProgramSpec `ebpf:"x_fchmodat"`
+	X_fchown       *ebpf.ProgramSpec `ebpf:"x_fchown"`
+	X_fchownat     *ebpf.ProgramSpec `ebpf:"x_fchownat"`
+	X_finitModule  *ebpf.ProgramSpec `ebpf:"x_finit_module"`
+	X_fsconfig     *ebpf.ProgramSpec `ebpf:"x_fsconfig"`
+	X_fstat        *ebpf.ProgramSpec `ebpf:"x_fstat"`
+	X_fstat64      *ebpf.ProgramSpec `ebpf:"x_fstat64"`
+	X_futex        *ebpf.ProgramSpec `ebpf:"x_futex"`
+	X_generic      *ebpf.ProgramSpec `ebpf:"x_generic"`
+	X_getcwd       *ebpf.ProgramSpec `ebpf:"x_getcwd"`
+	X_getegid      *ebpf.ProgramSpec `ebpf:"x_getegid"`
+	X_geteuid      *ebpf.ProgramSpec `ebpf:"x_geteuid"`
+	X_getgid       *ebpf.ProgramSpec `ebpf:"x_getgid"`
+	X_getresgid    *ebpf.ProgramSpec `ebpf:"x_getresgid"`
+	X_getresuid    *ebpf.ProgramSpec `ebpf:"x_getresuid"`
+	X_getrlimit    *ebpf.ProgramSpec `ebpf:"x_getrlimit"`
+	X_getuid       *ebpf.ProgramSpec `ebpf:"x_getuid"`
+	X_initModule   *ebpf.ProgramSpec `ebpf:"x_init_module"`
+	X_keyctl       *ebpf.ProgramSpec `ebpf:"x_keyctl"`
+	X_kill         *ebpf.ProgramSpec `ebpf:"x_kill"`
+	X_lchown       *ebpf.ProgramSpec `ebpf:"x_lchown"`
+	X_link         *ebpf.ProgramSpec `ebpf:"x_link"`
+	X_linkat       *ebpf.ProgramSpec `ebpf:"x_linkat"`
+	X_listen       *ebpf.ProgramSpec `ebpf:"x_listen"`
+	X_lstat        *ebpf.ProgramSpec `ebpf:"x_lstat"`
+	X_lstat64      *ebpf.ProgramSpec `ebpf:"x_lstat64"`
+	X_memfdCreate  *ebpf.ProgramSpec `ebpf:"x_memfd_create"`
+	X_mkdir        *ebpf.ProgramSpec `ebpf:"x_mkdir"`
+	X_mkdirat      *ebpf.ProgramSpec `ebpf:"x_mkdirat"`
+	X_mknod        *ebpf.ProgramSpec `ebpf:"x_mknod"`
+	X_mknodat      *ebpf.ProgramSpec `ebpf:"x_mknodat"`
+	X_mlock        *ebpf.ProgramSpec `ebpf:"x_mlock"`
+	X_mlock2       *ebpf.ProgramSpec `ebpf:"x_mlock2"`
+	X_mlockall     *ebpf.ProgramSpec `ebpf:"x_mlockall"`
+	X_mmap         *ebpf.ProgramSpec `ebpf:"x_mmap"`
+	X_mmap2        *ebpf.ProgramSpec `ebpf:"x_mmap2"`
+	X_mount        *ebpf.ProgramSpec `ebpf:"x_mount"`
+	X_mprotect     *ebpf.ProgramSpec `ebpf:"x_mprotect"`
+	X_munlock      *ebpf.ProgramSpec `ebpf:"x_munlock"`
+	X_munlockall   *ebpf.ProgramSpec `ebpf:"x_munlockall"`
+	X_munmap       *ebpf.ProgramSpec `ebpf:"x_munmap"`
+	X_nanosleep    *ebpf.ProgramSpec `ebpf:"x_nanosleep"`
+	X_newfstatat   *ebpf.ProgramSpec `ebpf:"x_newfstatat"`
+	X_open         *ebpf.ProgramSpec `ebpf:"x_open"`
+	X_openat       *ebpf.ProgramSpec `ebpf:"x_openat"`
+	X_openat2      *ebpf.ProgramSpec `ebpf:"x_openat2"`
+	X_pipe         *ebpf.ProgramSpec `ebpf:"x_pipe"`
+	X_pipe2        *ebpf.ProgramSpec `ebpf:"x_pipe2"`
+	X_prctl        *ebpf.ProgramSpec `ebpf:"x_prctl"`
+	X_prlimit64    *ebpf.ProgramSpec `ebpf:"x_prlimit64"`
+	X_ptrace       *ebpf.ProgramSpec `ebpf:"x_ptrace"`
+	X_quotactl     *ebpf.ProgramSpec `ebpf:"x_quotactl"`
+	X_rename       *ebpf.ProgramSpec `ebpf:"x_rename"`
+	X_renameat     *ebpf.ProgramSpec `ebpf:"x_renameat"`
+	X_renameat2    *ebpf.ProgramSpec `ebpf:"x_renameat2"`
+	X_rmdir        *ebpf.ProgramSpec `ebpf:"x_rmdir"`
+	X_seccomp      *ebpf.ProgramSpec `ebpf:"x_seccomp"`
+	X_semctl       *ebpf.ProgramSpec `ebpf:"x_semctl"`
+	X_semget       *ebpf.ProgramSpec `ebpf:"x_semget"`
+	X_semop        *ebpf.ProgramSpec `ebpf:"x_semop"`
+	X_sendmsg      *ebpf.ProgramSpec `ebpf:"x_sendmsg"`
+	X_sendto       *ebpf.ProgramSpec `ebpf:"x_sendto"`
+	X_setgid       *ebpf.ProgramSpec `ebpf:"x_setgid"`
+	X_setns        *ebpf.ProgramSpec `ebpf:"x_setns"`
+	X_setpgid      *ebpf.ProgramSpec `ebpf:"x_setpgid"`
+	X_setregid     *ebpf.ProgramSpec `ebpf:"x_setregid"`
+	X_setresgid    *ebpf.ProgramSpec `ebpf:"x_setresgid"`
+	X_setresuid    *ebpf.ProgramSpec `ebpf:"x_setresuid"`
+	X_setreuid     *ebpf.ProgramSpec `ebpf:"x_setreuid"`
+	X_setrlimit    *ebpf.ProgramSpec `ebpf:"x_setrlimit"`
+	X_setsid       *ebpf.ProgramSpec `ebpf:"x_setsid"`
+	X_setuid       *ebpf.ProgramSpec `ebpf:"x_setuid"`
+	X_socket       *ebpf.ProgramSpec `ebpf:"x_socket"`
+	X_stat         *ebpf.ProgramSpec `ebpf:"x_stat"`
+	X_stat64       *ebpf.ProgramSpec `ebpf:"x_stat64"`
+	X_symlink      *ebpf.ProgramSpec `ebpf:"x_symlink"`
+	X_symlinkat    *ebpf.ProgramSpec `ebpf:"x_symlinkat"`
+	X_tgkill       *ebpf.ProgramSpec `ebpf:"x_tgkill"`
+	X_tkill        *ebpf.ProgramSpec `ebpf:"x_tkill"`
+	X_umount       *ebpf.ProgramSpec `ebpf:"x_umount"`
+	X_umount2      *ebpf.ProgramSpec `ebpf:"x_umount2"`
+	X_unlink       *ebpf.ProgramSpec `ebpf:"x_unlink"`
+	X_unlinkat     *ebpf.ProgramSpec `ebpf:"x_unlinkat"`
+	X_unshare      *ebpf.ProgramSpec `ebpf:"x_unshare"`
+	X_userfaultfd  *ebpf.ProgramSpec `ebpf:"x_userfaultfd"`
 }
 
 // ProbeMapSpecs contains maps before they are loaded into the kernel.
@@ -308,76 +392,118 @@ type ProbeVariables struct {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbePrograms struct {
-	SchedExec     *ebpf.Program `ebpf:"sched_exec"`
-	SchedExit     *ebpf.Program `ebpf:"sched_exit"`
-	SchedFork     *ebpf.Program `ebpf:"sched_fork"`
-	Self          *ebpf.Program `ebpf:"self"`
-	SysExit       *ebpf.Program `ebpf:"sys_exit"`
-	X_accept      *ebpf.Program `ebpf:"x_accept"`
-	X_accept4     *ebpf.Program `ebpf:"x_accept4"`
-	X_bind        *ebpf.Program `ebpf:"x_bind"`
-	X_bpf         *ebpf.Program `ebpf:"x_bpf"`
-	X_capset      *ebpf.Program `ebpf:"x_capset"`
-	X_chdir       *ebpf.Program `ebpf:"x_chdir"`
-	X_chmod       *ebpf.Program `ebpf:"x_chmod"`
-	X_chown       *ebpf.Program `ebpf:"x_chown"`
-	X_chroot      *ebpf.Program `ebpf:"x_chroot"`
-	X_clone       *ebpf.Program `ebpf:"x_clone"`
-	X_close       *ebpf.Program `ebpf:"x_close"`
-	X_connect     *ebpf.Program `ebpf:"x_connect"`
-	X_creat       *ebpf.Program `ebpf:"x_creat"`
-	X_dup         *ebpf.Program `ebpf:"x_dup"`
-	X_dup2        *ebpf.Program `ebpf:"x_dup2"`
-	X_dup3        *ebpf.Program `ebpf:"x_dup3"`
-	X_execve      *ebpf.Program `ebpf:"x_execve"`
-	X_fchdir      *ebpf.Program `ebpf:"x_fchdir"`
-	X_fchmod      *ebpf.Program `ebpf:"x_fchmod"`
-	X_fchmodat    *ebpf.Program `ebpf:"x_fchmodat"`
-	X_fchown      *ebpf.Program `ebpf:"x_fchown"`
-	X_fchownat    *ebpf.Program `ebpf:"x_fchownat"`
-	X_finitModule *ebpf.Program `ebpf:"x_finit_module"`
-	X_generic     *ebpf.Program `ebpf:"x_generic"`
-	X_initModule  *ebpf.Program `ebpf:"x_init_module"`
-	X_kill        *ebpf.Program `ebpf:"x_kill"`
-	X_lchown      *ebpf.Program `ebpf:"x_lchown"`
-	X_link        *ebpf.Program `ebpf:"x_link"`
-	X_linkat      *ebpf.Program `ebpf:"x_linkat"`
-	X_listen      *ebpf.Program `ebpf:"x_listen"`
-	X_memfdCreate *ebpf.Program `ebpf:"x_memfd_create"`
-	X_mkdir       *ebpf.Program `ebpf:"x_mkdir"`
-	X_mkdirat     *ebpf.Program `ebpf:"x_mkdirat"`
-	X_mount       *ebpf.Program `ebpf:"x_mount"`
-	X_mprotect    *ebpf.Program `ebpf:"x_mprotect"`
-	X_open        *ebpf.Program `ebpf:"x_open"`
-	X_openat      *ebpf.Program `ebpf:"x_openat"`
-	X_openat2     *ebpf.Program `ebpf:"x_openat2"`
-	X_pipe        *ebpf.Program `ebpf:"x_pipe"`
-	X_pipe2       *ebpf.Program `ebpf:"x_pipe2"`
-	X_prctl       *ebpf.Program `ebpf:"x_prctl"`
-	X_ptrace      *ebpf.Program `ebpf:"x_ptrace"`
-	X_rename      *ebpf.Program `ebpf:"x_rename"`
-	X_renameat    *ebpf.Program `ebpf:"x_renameat"`
-	X_renameat2   *ebpf.Program `ebpf:"x_renameat2"`
-	X_rmdir       *ebpf.Program `ebpf:"x_rmdir"`
-	X_sendmsg     *ebpf.Program `ebpf:"x_sendmsg"`
-	X_sendto      *ebpf.Program `ebpf:"x_sendto"`
-	X_setgid      *ebpf.Program `ebpf:"x_setgid"`
-	X_setns       *ebpf.Program `ebpf:"x_setns"`
-	X_setregid    *ebpf.Program `ebpf:"x_setregid"`
-	X_setresgid   *ebpf.Program `ebpf:"x_setresgid"`
-	X_setresuid   *ebpf.Program `ebpf:"x_setresuid"`
-	X_setreuid    *ebpf.Program `ebpf:"x_setreuid"`
-	X_setuid      *ebpf.Program `ebpf:"x_setuid"`
-	X_socket      *ebpf.Program `ebpf:"x_socket"`
-	X_symlink     *ebpf.Program `ebpf:"x_symlink"`
-	X_symlinkat   *ebpf.Program `ebpf:"x_symlinkat"`
-	X_tgkill      *ebpf.Program `ebpf:"x_tgkill"`
-	X_tkill       *ebpf.Program `ebpf:"x_tkill"`
-	X_umount      *ebpf.Program `ebpf:"x_umount"`
-	X_umount2     *ebpf.Program `ebpf:"x_umount2"`
-	X_unlink      *ebpf.Program `ebpf:"x_unlink"`
-	X_unlinkat    *ebpf.Program `ebpf:"x_unlinkat"`
-	X_unshare     *ebpf.Program `ebpf:"x_unshare"`
+	SchedExec      *ebpf.Program `ebpf:"sched_exec"`
+	SchedExit      *ebpf.Program `ebpf:"sched_exit"`
+	SchedFork      *ebpf.Program `ebpf:"sched_fork"`
+	Self           *ebpf.Program `ebpf:"self"`
+	SysExit        *ebpf.Program `ebpf:"sys_exit"`
+	X_accept       *ebpf.Program `ebpf:"x_accept"`
+	X_accept4      *ebpf.Program `ebpf:"x_accept4"`
+	X_access       *ebpf.Program `ebpf:"x_access"`
+	X_bind         *ebpf.Program `ebpf:"x_bind"`
+	X_bpf          *ebpf.Program `ebpf:"x_bpf"`
+	X_brk          *ebpf.Program `ebpf:"x_brk"`
+	X_capset       *ebpf.Program `ebpf:"x_capset"`
+	X_chdir        *ebpf.Program `ebpf:"x_chdir"`
+	X_chmod        *ebpf.Program `ebpf:"x_chmod"`
+	X_chown        *ebpf.Program `ebpf:"x_chown"`
+	X_chroot       *ebpf.Program `ebpf:"x_chroot"`
+	X_clone        *ebpf.Program `ebpf:"x_clone"`
+	X_close        *ebpf.Program `ebpf:"x_close"`
+	X_connect      *ebpf.Program `ebpf:"x_connect"`
+	X_creat        *ebpf.Program `ebpf:"x_creat"`
+	X_deleteModule *ebpf.Program `ebpf:"x_delete_module"`
+	X_dup          *ebpf.Program `ebpf:"x_dup"`
+	X_dup2         *ebpf.Program `ebpf:"x_dup2"`
+	X_dup3         *ebpf.Program `ebpf:"x_dup3"`
+	X_execve       *ebpf.Program `ebpf:"x_execve"`
+	X_fchdir       *ebpf.Program `ebpf:"x_fchdir"`
+	X_fchmod       *ebpf.Program `ebpf:"x_fchmod"`
+	X_fchmodat     *ebpf.Program `ebpf:"x_fchmodat"`
+	X_fchown       *ebpf.Program `ebpf:"x_fchown"`
+	X_fchownat     *ebpf.Program `ebpf:"x_fchownat"`
+	X_finitModule  *ebpf.Program `ebpf:"x_finit_module"`
+	X_fsconfig     *ebpf.Program `ebpf:"x_fsconfig"`
+	X_fstat        *ebpf.Program `ebpf:"x_fstat"`
+	X_fstat64      *ebpf.Program `ebpf:"x_fstat64"`
+	X_futex        *ebpf.Program `ebpf:"x_futex"`
+	X_generic      *ebpf.Program `ebpf:"x_generic"`
+	X_getcwd       *ebpf.Program `ebpf:"x_getcwd"`
+	X_getegid      *ebpf.Program `ebpf:"x_getegid"`
+	X_geteuid      *ebpf.Program `ebpf:"x_geteuid"`
+	X_getgid       *ebpf.Program `ebpf:"x_getgid"`
+	X_getresgid    *ebpf.Program `ebpf:"x_getresgid"`
+	X_getresuid    *ebpf.Program `ebpf:"x_getresuid"`
+	X_getrlimit    *ebpf.Program `ebpf:"x_getrlimit"`
+	X_getuid       *ebpf.Program `ebpf:"x_getuid"`
+	X_initModule   *ebpf.Program `ebpf:"x_init_module"`
+	X_keyctl       *ebpf.Program `ebpf:"x_keyctl"`
+	X_kill         *ebpf.Program `ebpf:"x_kill"`
+	X_lchown       *ebpf.Program `ebpf:"x_lchown"`
+	X_link         *ebpf.Program `ebpf:"x_link"`
+	X_linkat       *ebpf.Program `ebpf:"x_linkat"`
+	X_listen       *ebpf.Program `ebpf:"x_listen"`
+	X_lstat        *ebpf.Program `ebpf:"x_lstat"`
+	X_lstat64      *ebpf.Program `ebpf:"x_lstat64"`
+	X_memfdCreate  *ebpf.Program `ebpf:"x_memfd_create"`
+	X_mkdir        *ebpf.Program `ebpf:"x_mkdir"`
+	X_mkdirat      *ebpf.Program `ebpf:"x_mkdirat"`
+	X_mknod        *ebpf.Program `ebpf:"x_mknod"`
+	X_mknodat      *ebpf.Program `ebpf:"x_mknodat"`
+	X_mlock        *ebpf.Program `ebpf:"x_mlock"`
+	X_mlock2       *ebpf.Program `ebpf:"x_mlock2"`
+	X_mlockall     *ebpf.Program `ebpf:"x_mlockall"`
+	X_mmap         *ebpf.Program `ebpf:"x_mmap"`
+	X_mmap2        *ebpf.Program `ebpf:"x_mmap2"`
+	X_mount        *ebpf.Program `ebpf:"x_mount"`
+	X_mprotect     *ebpf.Program `ebpf:"x_mprotect"`
+	X_munlock      *ebpf.Program `ebpf:"x_munlock"`
+	X_munlockall   *ebpf.Program `ebpf:"x_munlockall"`
+	X_munmap       *ebpf.Program `ebpf:"x_munmap"`
+	X_nanosleep    *ebpf.Program `ebpf:"x_nanosleep"`
+	X_newfstatat   *ebpf.Program `ebpf:"x_newfstatat"`
+	X_open         *ebpf.Program `ebpf:"x_open"`
+	X_openat       *ebpf.Program `ebpf:"x_openat"`
+	X_openat2      *ebpf.Program `ebpf:"x_openat2"`
+	X_pipe         *ebpf.Program `ebpf:"x_pipe"`
+	X_pipe2        *ebpf.Program `ebpf:"x_pipe2"`
+	X_prctl        *ebpf.Program `ebpf:"x_prctl"`
+	X_prlimit64    *ebpf.Program `ebpf:"x_prlimit64"`
+	X_ptrace       *ebpf.Program `ebpf:"x_ptrace"`
+	X_quotactl     *ebpf.Program `ebpf:"x_quotactl"`
+	X_rename       *ebpf.Program `ebpf:"x_rename"`
+	X_renameat     *ebpf.Program `ebpf:"x_renameat"`
+	X_renameat2    *ebpf.Program `ebpf:"x_renameat2"`
+	X_rmdir        *ebpf.Program `ebpf:"x_rmdir"`
+	X_seccomp      *ebpf.Program `ebpf:"x_seccomp"`
+	X_semctl       *ebpf.Program `ebpf:"x_semctl"`
+	X_semget       *ebpf.Program `ebpf:"x_semget"`
+	X_semop        *ebpf.Program `ebpf:"x_semop"`
+	X_sendmsg      *ebpf.Program `ebpf:"x_sendmsg"`
+	X_sendto       *ebpf.Program `ebpf:"x_sendto"`
+	X_setgid       *ebpf.Program `ebpf:"x_setgid"`
+	X_setns        *ebpf.Program `ebpf:"x_setns"`
+	X_setpgid      *ebpf.Program `ebpf:"x_setpgid"`
+	X_setregid     *ebpf.Program `ebpf:"x_setregid"`
+	X_setresgid    *ebpf.Program `ebpf:"x_setresgid"`
+	X_setresuid    *ebpf.Program `ebpf:"x_setresuid"`
+	X_setreuid     *ebpf.Program `ebpf:"x_setreuid"`
+	X_setrlimit    *ebpf.Program `ebpf:"x_setrlimit"`
+	X_setsid       *ebpf.Program `ebpf:"x_setsid"`
+	X_setuid       *ebpf.Program `ebpf:"x_setuid"`
+	X_socket       *ebpf.Program `ebpf:"x_socket"`
+	X_stat         *ebpf.Program `ebpf:"x_stat"`
+	X_stat64       *ebpf.Program `ebpf:"x_stat64"`
+	X_symlink      *ebpf.Program `ebpf:"x_symlink"`
+	X_symlinkat    *ebpf.Program `ebpf:"x_symlinkat"`
+	X_tgkill       *ebpf.Program `ebpf:"x_tgkill"`
+	X_tkill        *ebpf.Program `ebpf:"x_tkill"`
+	X_umount       *ebpf.Program `ebpf:"x_umount"`
+	X_umount2      *ebpf.Program `ebpf:"x_umount2"`
+	X_unlink       *ebpf.Program `ebpf:"x_unlink"`
+	X_unlinkat     *ebpf.Program `ebpf:"x_unlinkat"`
+	X_unshare      *ebpf.Program `ebpf:"x_unshare"`
+	X_userfaultfd  *ebpf.Program `ebpf:"x_userfaultfd"`
 }
 
 func (p *ProbePrograms) Close() error {
@@ -389,8 +515,10 @@ func (p *ProbePrograms) Close() error {
 		p.SysExit,
 		p.X_accept,
 		p.X_accept4,
+		p.X_access,
 		p.X_bind,
 		p.X_bpf,
+		p.X_brk,
 		p.X_capset,
 		p.X_chdir,
 		p.X_chmod,
@@ -400,6 +528,7 @@ func (p *ProbePrograms) Close() error {
 		p.X_close,
 		p.X_connect,
 		p.X_creat,
+		p.X_deleteModule,
 		p.X_dup,
 		p.X_dup2,
 		p.X_dup3,
@@ -410,39 +539,77 @@ func (p *ProbePrograms) Close() error {
 		p.X_fchown,
 		p.X_fchownat,
 		p.X_finitModule,
+		p.X_fsconfig,
+		p.X_fstat,
+		p.X_fstat64,
+		p.X_futex,
 		p.X_generic,
+		p.X_getcwd,
+		p.X_getegid,
+		p.X_geteuid,
+		p.X_getgid,
+		p.X_getresgid,
+		p.X_getresuid,
+		p.X_getrlimit,
+		p.X_getuid,
 		p.X_initModule,
+		p.X_keyctl,
 		p.X_kill,
 		p.X_lchown,
 		p.X_link,
 		p.X_linkat,
 		p.X_listen,
+		p.X_lstat,
+		p.X_lstat64,
 		p.X_memfdCreate,
 		p.X_mkdir,
 		p.X_mkdirat,
+		p.X_mknod,
+		p.X_mknodat,
+		p.X_mlock,
+		p.X_mlock2,
+		p.X_mlockall,
+		p.X_mmap,
+		p.X_mmap2,
 		p.X_mount,
 		p.X_mprotect,
+		p.X_munlock,
+		p.X_munlockall,
+		p.X_munmap,
+		p.X_nanosleep,
+		p.X_newfstatat,
 		p.X_open,
 		p.X_openat,
 		p.X_openat2,
 		p.X_pipe,
 		p.X_pipe2,
 		p.X_prctl,
+		p.X_prlimit64,
 		p.X_ptrace,
+		p.X_quotactl,
 		p.X_rename,
 		p.X_renameat,
 		p.X_renameat2,
 		p.X_rmdir,
+		p.X_seccomp,
+		p.X_semctl,
+		p.X_semget,
+		p.X_semop,
 		p.X_sendmsg,
 		p.X_sendto,
 		p.X_setgid,
 		p.X_setns,
+		p.X_setpgid,
 		p.X_setregid,
 		p.X_setresgid,
 		p.X_setresuid,
 		p.X_setreuid,
+		p.X_setrlimit,
+		p.X_setsid,
 		p.X_setuid,
 		p.X_socket,
+		p.X_stat,
+		p.X_stat64,
 		p.X_symlink,
 		p.X_symlinkat,
 		p.X_tgkill,
@@ -452,6 +619,7 @@ func (p *ProbePrograms) Close() error {
 		p.X_unlink,
 		p.X_unlinkat,
 		p.X_unshare,
+		p.X_userfaultfd,
 	)
 }
 

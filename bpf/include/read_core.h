@@ -130,6 +130,22 @@ __inline_always u64 read__pointer_size(u32 compat)
 #endif
 }
 
+#define LCHOWN32 198
+
+/*
+ * Argument i, the id of a user or a group. What 32-bit programs call by numbers before that of lchown32 has ids of 16 bits,
+ * on x86 and on arm alike; all ones stand for none all the same (low2highuid, include/linux/highuid.h).
+ */
+__inline_always u32 read__id(const struct call *c, int i)
+{
+	u32 v = read__arg(c, i);
+	if (read__pointer_size(c->compat) == 4 && c->nr < LCHOWN32) {
+		v &= 0xFFFF;
+		return v == 0xFFFF ? ~0u : v;
+	}
+	return v;
+}
+
 /* The interval in a timespec at ptr whose words have size bytes, in ns; 0 when it can't be read. */
 __inline_always u64 read__user_timespec(u64 ptr, u64 size)
 {

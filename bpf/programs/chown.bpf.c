@@ -11,9 +11,9 @@ CALL(chown)
 	/* path: ParamFspath */
 	store__user_string(&r, read__arg(&c, 0));
 	/* uid: ParamUint32 */
-	store__u32(&r, read__arg(&c, 1));
+	store__u32(&r, read__id(&c, 1));
 	/* gid: ParamUint32 */
-	store__u32(&r, read__arg(&c, 2));
+	store__u32(&r, read__id(&c, 2));
 	submit__scratch(&r);
 	return 0;
 }
@@ -28,9 +28,9 @@ CALL(lchown)
 	/* path: ParamFspath */
 	store__user_string(&r, read__arg(&c, 0));
 	/* uid: ParamUint32 */
-	store__u32(&r, read__arg(&c, 1));
+	store__u32(&r, read__id(&c, 1));
 	/* gid: ParamUint32 */
-	store__u32(&r, read__arg(&c, 2));
+	store__u32(&r, read__id(&c, 2));
 	submit__scratch(&r);
 	return 0;
 }
@@ -45,9 +45,9 @@ CALL(fchown)
 	/* fd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* uid: ParamUint32 */
-	store__u32(&r, read__arg(&c, 1));
+	store__u32(&r, read__id(&c, 1));
 	/* gid: ParamUint32 */
-	store__u32(&r, read__arg(&c, 2));
+	store__u32(&r, read__id(&c, 2));
 	submit__reserved(&r);
 	return 0;
 }
@@ -64,9 +64,9 @@ CALL(fchownat)
 	/* pathname: ParamFsrelpath */
 	store__user_string(&r, read__arg(&c, 1));
 	/* uid: ParamUint32 */
-	store__u32(&r, read__arg(&c, 2));
+	store__u32(&r, read__id(&c, 2));
 	/* gid: ParamUint32 */
-	store__u32(&r, read__arg(&c, 3));
+	store__u32(&r, read__id(&c, 3));
 	/* flags: ParamFlags32 */
 	store__u32(&r, flags__fchownat(read__arg(&c, 4)));
 	submit__scratch(&r);

@@ -15,16 +15,18 @@ struct sem_op {
 CALL(semget)
 {
 	struct rec r;
+	u64 a[5];
+	read__ipc_args(&c, a);
 	if (!RESERVE(&r, &c, SYSCALL_SEMGET_X))
 		return 0;
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* key: ParamInt32 */
-	store__s32(&r, read__arg(&c, 0));
+	store__s32(&r, a[0]);
 	/* nsems: ParamInt32 */
-	store__s32(&r, read__arg(&c, 1));
+	store__s32(&r, a[1]);
 	/* semflg: ParamFlags32 */
-	store__u32(&r, flags__semget(read__arg(&c, 2)));
+	store__u32(&r, flags__semget(a[2]));
 	submit__reserved(&r);
 	return 0;
 }
@@ -32,17 +34,16 @@ CALL(semget)
 CALL(semop)
 {
 	struct rec r;
+	u64 a[5];
+	read__ipc_args(&c, a);
 	if (!RESERVE(&r, &c, SYSCALL_SEMOP_X))
 		return 0;
 	struct sem_op ops[2] = {};
-	u32 n = read__arg(&c, 2);
-	if (ret == 0) {
-		u64 ptr = read__arg(&c, 1);
-		if (n > 0)
-			bpf_probe_read_user(&ops[0], sizeof(ops[0]), (void *)ptr);
-		if (n > 1)
-			bpf_probe_read_user(&ops[1], sizeof(ops[1]), (void *)(ptr + sizeof(ops[0])));
-	}
+	u32 n = a[2];
+	if (ret == 0 && n > 0)
+		bpf_probe_read_user(&ops[0], sizeof(ops[0]), (void *)a[1]);
+	if (ret == 0 && n > 1)
+		bpf_probe_read_user(&ops[1], sizeof(ops[1]), (void *)(a[1] + sizeof(ops[0])));
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* nsops: ParamUint32 */
@@ -60,7 +61,7 @@ CALL(semop)
 	/* sem_flg_1: ParamFlags16 */
 	store__u16(&r, flags__semop(ops[1].flags));
 	/* semid: ParamInt32 */
-	store__s32(&r, read__arg(&c, 0));
+	store__s32(&r, a[0]);
 	submit__reserved(&r);
 	return 0;
 }
@@ -70,19 +71,21 @@ CALL(semctl)
 	struct rec r;
 	if (!RESERVE(&r, &c, SYSCALL_SEMCTL_X))
 		return 0;
-	u32 cmd = read__arg(&c, 2);
+	u64 a[5];
+	read__ipc_args(&c, a);
+	u32 cmd = a[2];
 	if (read__pointer_size(c.compat) == 4)
 		cmd &= ~IPC_64;
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* semid: ParamInt32 */
-	store__s32(&r, read__arg(&c, 0));
+	store__s32(&r, a[0]);
 	/* semnum: ParamInt32 */
-	store__s32(&r, read__arg(&c, 1));
+	store__s32(&r, a[1]);
 	/* cmd: ParamFlags16 */
 	store__u16(&r, flags__semctl(cmd));
 	/* val: ParamInt32, SETVAL's */
-	store__s32(&r, cmd == SEM_SETVAL ? read__arg(&c, 3) : 0);
+	store__s32(&r, cmd == SEM_SETVAL ? a[3] : 0);
 	submit__reserved(&r);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* setuid, setgid, setreuid, setregid, setresuid, setresgid */
+/* setuid, setgid, setreuid, setregid, setresuid, setresgid. What 32-bit programs call setuid32 and so on is the same. */
 
 CALL(setuid)
 {
@@ -9,7 +9,7 @@ CALL(setuid)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* uid: ParamUid */
-	store__u32(&r, read__arg(&c, 0));
+	store__u32(&r, read__id(&c, 0));
 	submit__reserved(&r);
 	return 0;
 }
@@ -22,7 +22,7 @@ CALL(setgid)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* gid: ParamGid */
-	store__u32(&r, read__arg(&c, 0));
+	store__u32(&r, read__id(&c, 0));
 	submit__reserved(&r);
 	return 0;
 }
@@ -35,9 +35,9 @@ CALL(setreuid)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* ruid: ParamUid */
-	store__u32(&r, read__arg(&c, 0));
+	store__u32(&r, read__id(&c, 0));
 	/* euid: ParamUid */
-	store__u32(&r, read__arg(&c, 1));
+	store__u32(&r, read__id(&c, 1));
 	submit__reserved(&r);
 	return 0;
 }
@@ -50,9 +50,9 @@ CALL(setregid)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* rgid: ParamUid */
-	store__u32(&r, read__arg(&c, 0));
+	store__u32(&r, read__id(&c, 0));
 	/* egid: ParamUid */
-	store__u32(&r, read__arg(&c, 1));
+	store__u32(&r, read__id(&c, 1));
 	submit__reserved(&r);
 	return 0;
 }
@@ -65,11 +65,11 @@ CALL(setresuid)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* ruid: ParamUid */
-	store__u32(&r, read__arg(&c, 0));
+	store__u32(&r, read__id(&c, 0));
 	/* euid: ParamUid */
-	store__u32(&r, read__arg(&c, 1));
+	store__u32(&r, read__id(&c, 1));
 	/* suid: ParamUid */
-	store__u32(&r, read__arg(&c, 2));
+	store__u32(&r, read__id(&c, 2));
 	submit__reserved(&r);
 	return 0;
 }
@@ -82,11 +82,11 @@ CALL(setresgid)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* rgid: ParamGid */
-	store__u32(&r, read__arg(&c, 0));
+	store__u32(&r, read__id(&c, 0));
 	/* egid: ParamGid */
-	store__u32(&r, read__arg(&c, 1));
+	store__u32(&r, read__id(&c, 1));
 	/* sgid: ParamGid */
-	store__u32(&r, read__arg(&c, 2));
+	store__u32(&r, read__id(&c, 2));
 	submit__reserved(&r);
 	return 0;
 }

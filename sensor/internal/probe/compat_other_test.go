@@ -3,3 +3,5 @@
 package probe
 
 func compatCases() []callCase { return nil }
+
+func compatIDCases() []callCase { return nil }

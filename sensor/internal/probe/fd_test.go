@@ -71,15 +71,15 @@ func fdCases() []callCase {
 		}},
 		{"dup2", "ok", event.SyscallDup2X, func(t *env) []any {
 			fd := devNull(t)
-			return []any{closing(t, t.call("dup2", fd, 200)), fd, 200}
+			return []any{closing(t, t.call("dup2", fd, 900)), fd, 900}
 		}},
 		{"dup2", "bad", event.SyscallDup2X, func(t *env) []any {
-			t.call("dup2", ^uintptr(0), 200)
-			return []any{errno(unix.EBADF), -1, 200}
+			t.call("dup2", ^uintptr(0), 900)
+			return []any{errno(unix.EBADF), -1, 900}
 		}},
 		{"dup3", "close on exec", event.SyscallDup3X, func(t *env) []any {
 			fd := devNull(t)
-			return []any{closing(t, t.call("dup3", fd, 201, unix.O_CLOEXEC)), fd, 201, fCloexec}
+			return []any{closing(t, t.call("dup3", fd, 901, unix.O_CLOEXEC)), fd, 901, fCloexec}
 		}},
 		{"dup3", "same", event.SyscallDup3X, func(t *env) []any {
 			t.call("dup3", 5, 5, 0)

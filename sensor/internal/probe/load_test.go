@@ -75,7 +75,11 @@ func TestEveryProgramLoads(t *testing.T) {
 // TestEveryCallIsTested: a system call with a program has a case in the tests of this package.
 func TestEveryCallIsTested(t *testing.T) {
 	tested := map[string]bool{"clone": true, "clone3": true, "fork": true, "vfork": true} // TestClone
-	for _, cases := range [][]callCase{openCases(), fdCases(), pathCases(), mountCases(), credCases(), miscCases(), sockCases(), failedExecCases(), compatCases()} {
+	for _, cases := range [][]callCase{
+		openCases(), fdCases(), pathCases(), mountCases(), credCases(), miscCases(), sockCases(), failedExecCases(), compatCases(),
+		statsCases(), memoryCases(), limitCases(), getIDCases(), semaphoreCases(), futexCases(),
+		keyctlCases(), quotactlCases(), fsconfigCases(), adminCases(), compatIDCases(),
+	} {
 		for _, c := range cases {
 			tested[c.call] = true
 		}
