@@ -165,7 +165,48 @@ type Manifest struct {
 	WindowSize  uint32     `json:"window_size"`            // bytes reserved at the window's address
 	MemoryLimit uint32     `json:"memory_limit"`           // bytes, the window left out
 	Fuel        uint64     `json:"fuel,omitempty"`         // units for one batch; 0 is the host's default
+	Needs       *Needs     `json:"needs,omitempty"`        // what of its events it can use; nil: everything
 }
+
+// Needs says what of its events a module can use, so that the rest need not be captured: a host may leave out what is not
+// needed, and need not. Codes are among the manifest's EventCodes.
+type Needs struct {
+	Syscalls   []string    `json:"syscalls,omitempty"`   // of the generic event: names of the system calls it judges, "*" for all
+	Payload    []Payload   `json:"payload,omitempty"`    // events whose data (what was read, written, sent or received) it looks at
+	Files      []uint16    `json:"files,omitempty"`      // codes of events by which it looks at open files that the event itself doesn't tell of
+	Conditions []Condition `json:"conditions,omitempty"` // at least one of those of an event's code holds when it can use the event; none: it can use all of them
+}
+
+// Payload says that the data of events is looked at.
+type Payload struct {
+	Events []uint16 `json:"events"`
+	Ports  []uint16 `json:"ports,omitempty"` // only of sockets with one of these ports at either end; none: of everything
+}
+
+// Condition is what must be true of an event for a module to be able to use it. All its parts must hold.
+type Condition struct {
+	Events []uint16 `json:"events"`
+	Result string   `json:"result,omitempty"` // ResultSuccess or ResultFailure; "" for either
+	Open   []string `json:"open,omitempty"`   // OpenRead, OpenWrite, OpenCreate: it was opened for one of these; none: for whatever
+	Paths  *Paths   `json:"paths,omitempty"`  // what the event's path is; nil: whatever
+	Ports  []uint16 `json:"ports,omitempty"`  // one of these is a port at either end of its socket; none: whatever
+}
+
+// Paths holds for a path that equals one of Equal or begins with one of Prefix; for none when both are empty. The path is
+// absolute and has no empty, "." or ".." component; an event whose path isn't such is not judged by them, and kept.
+type Paths struct {
+	Equal  []string `json:"equal,omitempty"`
+	Prefix []string `json:"prefix,omitempty"`
+}
+
+// The words of a Condition.
+const (
+	ResultSuccess = "success" // the call's result isn't negative
+	ResultFailure = "failure"
+	OpenRead      = "read"
+	OpenWrite     = "write"
+	OpenCreate    = "create" // the call may make the file
+)
 
 // RuleTable is the custom section of a module compiled from rules.
 type RuleTable struct {

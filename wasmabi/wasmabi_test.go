@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -130,7 +131,7 @@ func TestText(t *testing.T) {
 	for s := range NumSegments {
 		want = append(want, fmt.Sprintf("| %d | `%s` |", s, s))
 	}
-	for _, k := range append(jsonKeys(Manifest{}), jsonKeys(Rule{})...) {
+	for _, k := range slices.Concat(jsonKeys(Manifest{}), jsonKeys(Rule{}), jsonKeys(Needs{}), jsonKeys(Payload{}), jsonKeys(Condition{}), jsonKeys(Paths{})) {
 		want = append(want, "`"+k+"`")
 	}
 	for _, w := range want {

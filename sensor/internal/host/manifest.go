@@ -128,6 +128,70 @@ func checkManifest(m *wasmabi.Manifest) error {
 		}
 		seen["s"+s] = true
 	}
+	return checkNeeds(m)
+}
+
+// The bounds of what a module says it needs.
+const (
+	maxConditions = 4096
+	maxNeedTexts  = 1 << 16 // paths and ports of all conditions
+	maxNeedPath   = 4096    // bytes
+)
+
+func checkNeeds(m *wasmabi.Manifest) error {
+	n := m.Needs
+	if n == nil {
+		return nil
+	}
+	codes := func(what string, list []uint16) error {
+		for _, c := range list {
+			if !slices.Contains(m.EventCodes, c) {
+				return fmt.Errorf("needs: %s: event_codes doesn't have %d", what, c)
+			}
+		}
+		return nil
+	}
+	for _, s := range n.Syscalls {
+		if s != "*" && !slices.ContainsFunc(event.Syscalls(), func(c event.Syscall) bool { return c.Name == s }) {
+			return fmt.Errorf("needs: unknown system call %.70q", s)
+		}
+	}
+	if err := codes("files", n.Files); err != nil {
+		return err
+	}
+	texts := 0
+	for _, p := range n.Payload {
+		texts += len(p.Ports)
+		if err := codes("payload", p.Events); err != nil {
+			return err
+		}
+	}
+	for _, c := range n.Conditions {
+		if err := codes("conditions", c.Events); err != nil {
+			return err
+		}
+		if c.Result != "" && c.Result != wasmabi.ResultSuccess && c.Result != wasmabi.ResultFailure {
+			return fmt.Errorf("needs: result %.70q is neither %s nor %s", c.Result, wasmabi.ResultSuccess, wasmabi.ResultFailure)
+		}
+		for _, o := range c.Open {
+			if o != wasmabi.OpenRead && o != wasmabi.OpenWrite && o != wasmabi.OpenCreate {
+				return fmt.Errorf("needs: open %.70q is none of %s, %s and %s", o, wasmabi.OpenRead, wasmabi.OpenWrite, wasmabi.OpenCreate)
+			}
+		}
+		texts += len(c.Ports)
+		if c.Paths == nil {
+			continue
+		}
+		texts += len(c.Paths.Equal) + len(c.Paths.Prefix)
+		for _, p := range append(slices.Clip(c.Paths.Equal), c.Paths.Prefix...) {
+			if p == "" || len(p) > maxNeedPath || strings.IndexByte(p, 0) >= 0 {
+				return fmt.Errorf("needs: path %.70q isn't 1 to %d bytes without NUL", p, maxNeedPath)
+			}
+		}
+	}
+	if len(n.Conditions) > maxConditions || texts > maxNeedTexts {
+		return fmt.Errorf("needs: %d conditions with %d paths and ports, the most is %d with %d", len(n.Conditions), texts, maxConditions, maxNeedTexts)
+	}
 	return nil
 }
 
@@ -226,6 +290,9 @@ func strictKeys(d *json.Decoder, t reflect.Type, path string) error {
 }
 
 func keyField(t reflect.Type, key string) (reflect.Type, bool) {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	if t.Kind() != reflect.Struct {
 		return nil, false
 	}

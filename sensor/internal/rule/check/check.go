@@ -280,13 +280,13 @@ func (c *checker) rule(r *rule) *Rule {
 	sort.Strings(out.Tags)
 	out.Tags = slices.Compact(out.Tags)
 	set := c.types.of(x, false, true)
-	if c.types.of(x, false, false).len() == 0 {
+	if c.types.of(x, false, false).empty() {
 		c.warn(r.Pos, "never", "look at its tests on evt.type", "the rule %s can never match: no event type fits its condition", r.Name)
 	}
 	if cond == Bool(false) {
 		set = typeSet{}
 	}
-	out.Types = set.list()
+	out.Types, out.Calls = set.list()
 	if len(out.Types) > manyTypes && r.WarnTypes && c.enabled(r) {
 		c.warn(r.Pos, "many-types", "restrict it with evt.type = … or evt.type in (…)", "the rule %s matches %d event types, which costs time for each event", r.Name, len(out.Types))
 	}
@@ -310,4 +310,7 @@ func (c *checker) badOutput(r *rule, err error) ast.Diagnostic {
 }
 
 // AllTypes returns the event types that a rule without a test on evt.type can match.
-func AllTypes() []event.Type { return allTypes().list() }
+func AllTypes() []event.Type {
+	types, _ := allTypes().list()
+	return types
+}

@@ -2,14 +2,22 @@ package check
 
 import (
 	"math/bits"
+	"slices"
 	"strconv"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
 )
 
-// typeSet is a set of event types.
-type typeSet [(event.NumTypes + 63) / 64]uint64
+// typeSet is a set of event types, and of system calls whose events are generic: each of those counts as a type of its own,
+// and the generic event itself is in the set when one of them is.
+type typeSet [(event.NumTypes + maxCalls + 63) / 64]uint64
+
+// maxCalls is the most system calls of the event table.
+const maxCalls = 1024
+
+// call is the place of the system call number i of event.Syscalls, whose event is generic.
+func call(i int) event.Type { return event.Type(event.NumTypes + i) }
 
 func (s *typeSet) add(t event.Type) { s[t/64] |= 1 << (t % 64) }
 
@@ -35,36 +43,49 @@ func (s typeSet) without(t typeSet) typeSet {
 	return s
 }
 
-func (s typeSet) len() int {
-	n := 0
-	for _, w := range s {
-		n += bits.OnesCount64(w)
-	}
-	return n
-}
+// empty reports whether nothing is in s.
+func (s typeSet) empty() bool { return s == typeSet{} }
 
-// list returns the types in ascending order.
-func (s typeSet) list() []event.Type {
-	out := make([]event.Type, 0, s.len())
+// list returns the types in ascending order, and the names of the system calls that are meant by the generic one.
+func (s typeSet) list() (types []event.Type, calls []string) {
 	for i, w := range s {
 		for ; w != 0; w &= w - 1 {
-			out = append(out, event.Type(64*i+bits.TrailingZeros64(w)))
+			if t := 64*i + bits.TrailingZeros64(w); t < event.NumTypes {
+				types = append(types, event.Type(t))
+			} else {
+				calls = append(calls, event.Syscalls()[t-event.NumTypes].Name)
+			}
 		}
 	}
-	return out
+	if len(calls) > 0 {
+		i, _ := slices.BinarySearch(types, event.GenericX)
+		types = slices.Insert(types, i, event.GenericX)
+		slices.Sort(calls)
+	}
+	return types, calls
 }
 
 // allTypes returns every type that shikra makes.
 func allTypes() (s typeSet) {
 	for _, t := range event.Types() {
-		if t.Current() {
+		if t.Current() && t != event.GenericX {
 			s.add(t)
+		}
+	}
+	return s.or(genericCalls())
+}
+
+// genericCalls returns the system calls whose events are generic.
+func genericCalls() (s typeSet) {
+	for i, c := range event.Syscalls() {
+		if c.Exit == event.GenericX {
+			s.add(call(i))
 		}
 	}
 	return s
 }
 
-// typeNames knows the values of evt.type: the names of events, and those of system calls that share the generic event.
+// typeNames knows the values of evt.type: the names of events, and those of system calls whose event has another name.
 type typeNames struct {
 	all    typeSet
 	byName map[string]typeSet
@@ -76,16 +97,24 @@ func newTypeNames() typeNames {
 	for _, t := range event.Types() {
 		name := t.Info().Name
 		s := n.byName[name]
-		if t.Current() {
+		switch {
+		case t == event.GenericX:
+			s = s.or(genericCalls())
+		case t.Current():
 			s.add(t)
 		}
 		n.byName[name] = s // a name that only old captures have is known, and matches nothing
 	}
-	for _, c := range event.Syscalls() {
+	for i, c := range event.Syscalls() {
 		if c.Exit.Info().Name == c.Name || !c.Exit.Current() {
 			continue
 		}
 		s := n.byName[c.Name]
+		if c.Exit == event.GenericX {
+			s.add(call(i))
+			n.byName[c.Name] = s
+			continue
+		}
 		s.add(c.Exit)
 		n.byName[c.Name] = s
 		n.shared.add(c.Exit)

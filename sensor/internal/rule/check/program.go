@@ -22,6 +22,7 @@ type Rule struct {
 	Tags     []string
 	Output   string
 	Types    []event.Type // the event types it can match, ascending; what evt.type says, else every current type
+	Calls    []string     // of event.GenericX among Types: the names of the system calls that it can match, sorted
 	Cond     Cond
 	AST      ast.Expr // the same condition with macros and lists expanded, for the slow evaluator
 	Text     string   // the condition as written

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/need"
 	"github.com/shikra-sensor/shikra/sensor/internal/wasm"
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
@@ -39,6 +40,11 @@ func (m *module) describe(programs []*program, columns []string) error {
 			man.Events = append(man.Events, n)
 		}
 	}
+	types := make([]event.Type, 0, len(man.EventCodes))
+	for _, c := range man.EventCodes {
+		types = append(types, event.Type(c))
+	}
+	man.Needs = need.Of(m.rules, types)
 	for s := wasmabi.SegmentBatch + 1; s < wasmabi.NumSegments; s++ {
 		if m.segments[s] {
 			man.Segments = append(man.Segments, s.String())

@@ -136,37 +136,22 @@ func walk(c check.Cond, fn func(*check.Test)) {
 	}
 }
 
-// syscalls returns the system calls whose events the rule can match. Of those that share the generic event it is the ones
-// that its tests on evt.type name, which are asked; all when they name none.
+// syscalls returns the system calls whose events the rule can match, and those of them whose event is the generic one and
+// which the rule doesn't take all together.
 func syscalls(r *check.Rule) (all, asked []string) {
-	named := map[string]bool{}
-	walk(r.Cond, func(t *check.Test) {
-		if t.Field.Name == "evt.type" || t.Field.Name == "syscall.type" {
-			for _, v := range t.Values {
-				named[string(v.Bytes)] = true
-			}
-		}
-	})
-	var own, shared []string
+	generic := 0
 	for _, c := range event.Syscalls() {
-		if _, ok := slices.BinarySearch(r.Types, c.Exit); !ok {
-			continue
-		}
-		switch {
-		case c.Exit.Info().Name == c.Name:
-			own = append(own, c.Name)
-		default:
-			shared = append(shared, c.Name)
-			if named[c.Name] {
-				asked = append(asked, c.Name)
-			}
+		if c.Exit == event.GenericX {
+			generic++
+		} else if _, ok := slices.BinarySearch(r.Types, c.Exit); ok {
+			all = append(all, c.Name)
 		}
 	}
-	if len(asked) > 0 {
-		shared = asked
-	}
-	all = append(own, shared...)
+	all = append(all, r.Calls...)
 	slices.Sort(all)
+	if len(r.Calls) < generic {
+		asked = r.Calls
+	}
 	return slices.Compact(all), asked
 }
 
