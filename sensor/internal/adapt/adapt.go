@@ -74,13 +74,6 @@ func (s *Selection) Names() []string {
 	return out
 }
 
-// HeavyIO reports whether t is one of those events that come with every read and write: as in Falco, they aren't captured
-// unless the operator asks.
-func HeavyIO(t event.Type) bool {
-	c := t.Info().Category
-	return c == event.CatIoRead || c == event.CatIoWrite
-}
-
 // Select decides which system calls are captured.
 func Select(modules []Module, cfg Config) *Selection {
 	s := &Selection{}
@@ -145,7 +138,7 @@ func Select(modules []Module, cfg Config) *Selection {
 		switch {
 		case minus[c.Name] && !always(c.Name):
 			why = WhyRefused
-		case HeavyIO(c.Exit) && !cfg.HeavyIO:
+		case c.Exit.HeavyIO() && !cfg.HeavyIO:
 			why = WhyHeavy
 		}
 		if why == "" {
@@ -250,11 +243,25 @@ func namedBy(modules []Module, c *event.Syscall, asks func(int, *event.Syscall) 
 // manyTypes is how many types a rule must have to be thought to take what comes.
 const manyTypes = 100
 
-// Warning says what Ignored means and what to do, in one line.
-func (g *Ignored) Warning() string {
-	what := "set base_syscalls.all, or give -A, to capture it"
-	if g.Why == WhyRefused {
-		what = "take it out of base_syscalls.custom_set to capture it"
+// Warnings says for which rules what isn't captured and what to do about it, a line for each set of rules.
+func (s *Selection) Warnings() []string {
+	type key struct{ why, rules string }
+	calls := map[key][]string{}
+	var order []key
+	for _, g := range s.Ignored {
+		k := key{g.Why, strings.Join(g.Rules, ", ")}
+		if calls[k] == nil {
+			order = append(order, k)
+		}
+		calls[k] = append(calls[k], g.Name)
 	}
-	return fmt.Sprintf("events of %s aren't captured (%s), so that these rules don't see them: %s; %s", g.Name, g.Why, strings.Join(g.Rules, ", "), what)
+	var out []string
+	for _, k := range order {
+		what := "base_syscalls.all or -A captures them"
+		if k.why == WhyRefused {
+			what = "base_syscalls.custom_set refuses them"
+		}
+		out = append(out, fmt.Sprintf("events of %s aren't captured (%s): the rules %s don't see them; %s", strings.Join(calls[k], ", "), k.why, k.rules, what))
+	}
+	return out
 }

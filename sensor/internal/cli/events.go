@@ -25,6 +25,7 @@ const eventLine = "%evt.num %evt.time %evt.cpu %proc.name (%thread.tid) %evt.typ
 func (a *app) eventsCmd() *cobra.Command {
 	var capture, format string
 	var count uint64
+	var heavy bool
 	c := &cobra.Command{
 		Use:   "events [FILTER]",
 		Short: "Print events, live or of a capture; FILTER is a condition as rules have",
@@ -41,6 +42,7 @@ func (a *app) eventsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			cfg.Base.All = cfg.Base.All || heavy
 			filter := "evt.num exists"
 			if len(args) == 1 {
 				filter = args[0]
@@ -67,6 +69,7 @@ func (a *app) eventsCmd() *cobra.Command {
 	c.Flags().StringVar(&capture, "capture", "", "read this capture `FILE` instead of the kernel")
 	c.Flags().StringVarP(&format, "format", "p", eventLine, "how to print an event, with %fields")
 	c.Flags().Uint64VarP(&count, "count", "n", 0, "stop after so many events")
+	heavyFlag(c, &heavy)
 	return c
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // gather gives the metrics of a running sensor.
-func gather(s *sensor, p *probe.Probe, ring *live.Ring, losses *lossWatch, runs bool) metrics.Gather {
+func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *lossWatch, runs bool) metrics.Gather {
 	return func(emit func(metrics.ID, float64, ...string)) {
 		st := s.Stats()
 		emit(metrics.BuildInfo, 1, Version(), runtime.Version())
@@ -102,6 +102,14 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, losses *lossWatch, runs 
 			for _, r := range m.Rules {
 				emit(metrics.Alerts, float64(r.Alerts), m.Name, r.Name, r.Priority)
 			}
+		}
+		for _, c := range sel.Syscalls {
+			for _, why := range c.For {
+				emit(metrics.Captured, 1, c.Name, why)
+			}
+		}
+		for _, g := range sel.Ignored {
+			emit(metrics.NotCaptured, float64(len(g.Rules)), g.Name, g.Why)
 		}
 		for _, h := range p.Hooks() {
 			on := 0.0

@@ -13,18 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
-	"github.com/shikra-sensor/shikra/sensor/internal/event"
-	"github.com/shikra-sensor/shikra/sensor/internal/host"
 	"github.com/shikra-sensor/shikra/sensor/internal/loss"
 	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
 	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
-	"github.com/shikra-sensor/shikra/sensor/internal/state"
 )
 
 func (a *app) runCmd() *cobra.Command {
 	var rules []string
-	var allowUnsigned bool
+	var allowUnsigned, heavy bool
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Watch this machine and print alerts (as root)",
@@ -35,6 +32,7 @@ func (a *app) runCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			cfg.Base.All = cfg.Base.All || heavy
 			src, err := ruleSources(cfg, rules)
 			if err != nil {
 				return err
@@ -52,6 +50,7 @@ func (a *app) runCmd() *cobra.Command {
 	}
 	c.Flags().StringArrayVarP(&rules, "rules", "r", nil, "rules `FILE`, module or folder; may be given again (default: the configuration's, else the built-in rules)")
 	c.Flags().BoolVar(&allowUnsigned, "allow-unsigned", false, "run modules without a signature")
+	heavyFlag(c, &heavy)
 	return c
 }
 
@@ -64,10 +63,11 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	defer lookup.Close()
 	sc.lookup = lookup.Thread
-	names, err := wantedSyscalls(sc.modules, all)
+	sel, err := selectSyscalls(cfg, sc.modules, all)
 	if err != nil {
 		return err
 	}
+	sel.report(log)
 	s, err := a.newSensor(ctx, cfg, log, sc)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		}
 	}()
 	// Not while the modules are compiled: the memory that both take for a while would add up.
-	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, Syscalls: names, Generic: names == nil})
+	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, Syscalls: sel.Names()})
 	if err != nil {
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)
@@ -107,7 +107,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	defer losses.stop()
 	var watching atomic.Bool
 	if cfg.HTTP.Listen != "" {
-		h, err := metrics.Handler(gather(s, p, ring, losses, cfg.Metrics.BPFStats), health(s, &watching))
+		h, err := metrics.Handler(gather(s, p, ring, sel, losses, cfg.Metrics.BPFStats), health(s, &watching))
 		if err != nil {
 			return err
 		}
@@ -199,30 +199,4 @@ func countRules(s *sensor) (n int) {
 		n += len(m.Rules)
 	}
 	return n
-}
-
-// wantedSyscalls names the system calls whose events the modules judge or the state needs; nil is all.
-func wantedSyscalls(modules [][]byte, all bool) ([]string, error) {
-	if all {
-		return nil, nil
-	}
-	var judged [event.NumTypes]bool
-	for _, m := range modules {
-		man, err := host.ReadManifest(m)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range man.EventCodes {
-			if int(c) < len(judged) {
-				judged[c] = true
-			}
-		}
-	}
-	names := []string{}
-	for _, sc := range event.Syscalls() {
-		if sc.Exit != event.GenericX && (judged[sc.Exit] || state.Needs(sc.Exit)) {
-			names = append(names, sc.Name)
-		}
-	}
-	return names, nil
 }

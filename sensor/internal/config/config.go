@@ -36,6 +36,7 @@ type Config struct {
 	Rules   Rules    `mapstructure:"rules" yaml:"rules"`
 	Engine  Engine   `mapstructure:"engine" yaml:"engine"`
 	Probe   Probe    `mapstructure:"probe" yaml:"probe"`
+	Base    Base     `mapstructure:"base_syscalls" yaml:"base_syscalls"`
 	State   State    `mapstructure:"state" yaml:"state"`
 	Outputs Outputs  `mapstructure:"outputs" yaml:"outputs"`
 	Loss    Loss     `mapstructure:"loss" yaml:"loss"`
@@ -70,6 +71,14 @@ type Engine struct {
 // Probe sizes the kernel side.
 type Probe struct {
 	RingBytes int `mapstructure:"ring_bytes" yaml:"ring_bytes"`
+	SnapLen   int `mapstructure:"snaplen" yaml:"snaplen"`
+}
+
+// Base says which system calls are captured beside those that rules name.
+type Base struct {
+	CustomSet []string `mapstructure:"custom_set" yaml:"custom_set"`
+	Repair    bool     `mapstructure:"repair" yaml:"repair"`
+	All       bool     `mapstructure:"all" yaml:"all"`
 }
 
 // State bounds the tables.
@@ -159,6 +168,12 @@ func Keys() []Key {
 			}
 			return between(c.Probe.RingBytes, 256<<10, 256<<20)
 		}},
+		{"probe.snaplen", 80, "most bytes kept of what a call reads, writes, sends or receives, where a rule looks at them", func(c *Config) error {
+			return between(c.Probe.SnapLen, 1, 4096)
+		}},
+		{"base_syscalls.custom_set", []string{}, "system calls captured beside those that rules name, instead of those that state needs; !name: never captured", nil},
+		{"base_syscalls.repair", false, "instead of those that state needs capture the least by which the rules' events can be read, and custom_set", nil},
+		{"base_syscalls.all", false, "capture also the calls of heavy input and output (read, write, send, recv and their like) that rules or custom_set name", nil},
 		{"state.threads", 16384, "most threads kept", func(c *Config) error { return between(c.State.Threads, 256, 1<<20) }},
 		{"state.files", 65536, "most open files kept", func(c *Config) error { return between(c.State.Files, 256, 1<<22) }},
 		{"state.containers", 1024, "most containers kept", func(c *Config) error { return between(c.State.Containers, 16, 1<<16) }},

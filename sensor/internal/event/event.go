@@ -259,3 +259,10 @@ const UnknownSyscall = "unknown"
 
 // Syscalls returns the table of system calls; it is shared and must not be changed.
 func Syscalls() []Syscall { return syscalls[:] }
+
+// HeavyIO reports whether t comes with every read and write (Falco's io events): a live source leaves such types out unless
+// the operator asks for them.
+func (t Type) HeavyIO() bool {
+	c := t.Info().Category
+	return c == CatIoRead || c == CatIoWrite
+}

@@ -59,6 +59,8 @@ const (
 	ModuleSeconds
 	FirstJudged
 	HookActive
+	Captured
+	NotCaptured
 	RingBad
 	RingSkipped
 	numIDs
@@ -117,6 +119,8 @@ func Table() [numIDs]Metric {
 		RingBad:           {"ring_bad_total", "Times the ring buffer held something that couldn't be read, and was skipped to its end.", true, nil},
 		RingSkipped:       {"ring_skipped_bytes_total", "Bytes of the ring buffer that were skipped then.", true, nil},
 		HookActive:        {"hook_active", "Whether a kernel hook is attached (1) or not (0).", false, []string{"hook"}},
+		Captured:          {"captured_syscall", "System calls whose events are captured, by what for: a module, state or the configuration; the value is 1.", false, []string{"syscall", "for"}},
+		NotCaptured:       {"not_captured_syscall", "System calls that rules name and whose events aren't captured; the value is how many rules.", false, []string{"syscall", "reason"}},
 	}
 }
 

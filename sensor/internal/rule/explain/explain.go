@@ -26,6 +26,7 @@ type Rule struct {
 	AnyType   bool     `json:"any_type"`    // nothing restricts it: it is judged for every event
 	Types     []string `json:"event_types"` // names, each once
 	Syscalls  []string `json:"syscalls"`
+	Heavy     []string `json:"heavy"` // of Syscalls, those that aren't captured unless base_syscalls.all or -A says so
 	Fields    []Field  `json:"fields"`
 	Condition string   `json:"condition"` // macros and lists expanded, not only before tests
 }
@@ -53,6 +54,13 @@ func Explain(r *check.Rule) *Rule {
 	}
 	calls, asked := syscalls(r)
 	x.Syscalls = append(x.Syscalls, calls...)
+	x.Heavy = []string{}
+	for _, c := range event.Syscalls() {
+		if c.Exit.HeavyIO() && slices.Contains(calls, c.Name) {
+			x.Heavy = append(x.Heavy, c.Name)
+		}
+	}
+	slices.Sort(x.Heavy)
 	if len(asked) > 0 { // the event they share has no name of its own
 		x.Types = append(slices.DeleteFunc(x.Types, func(n string) bool { return n == "syscall" }), asked...)
 	}
@@ -191,6 +199,9 @@ func (x *Rule) WriteText(w io.Writer) error {
 	default:
 		words("events", x.Types)
 		words("syscalls", x.Syscalls)
+		if len(x.Heavy) > 0 {
+			words("not live", append(slices.Clip(x.Heavy), "(heavy input and output: only with -A or base_syscalls.all)"))
+		}
 	}
 	for i, f := range x.Fields {
 		key := ""
