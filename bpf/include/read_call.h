@@ -59,6 +59,22 @@ __inline_always bool read__is_sigreturn(u32 nr, s64 ret)
 	return nr == NO_NR && (s32)ret != -38 && !READ(read__task(), ptrace);
 }
 
+/*
+ * Whether what ends is an exec that changed the ABI: the task is of the new one, the number of the old. x86 changes the
+ * number too; arm64 leaves it, but clears the register that the program had it in (start_thread_common in
+ * arch/arm64/include/asm/processor.h), which no call does.
+ */
+__inline_always bool read__is_exec_end(const struct call *c)
+{
+#if defined(__TARGET_ARCH_arm64)
+	if (c->compat) /* arm64's execve, execveat */
+		return (c->nr == 221 || c->nr == 281) && c->regs->regs[7] != c->nr;
+	return (c->nr == 11 || c->nr == 387) && c->regs->regs[8] != c->nr; /* arm's */
+#else
+	return false;
+#endif
+}
+
 /* The slot of the call meant. */
 __inline_always u32 read__slot(const struct call *c)
 {

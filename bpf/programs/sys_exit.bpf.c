@@ -14,6 +14,8 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 		c.compat = read__compat();
 		if (!(wanted[c.compat][word] & bit))
 			return 0;
+		if (read__is_exec_end(&c))
+			return 0;
 		if (read__is_multiplexer(&c) && !(wanted_sub[read__multiplexer(&c)] >> read__sub(&c) & 1))
 			return 0;
 	} else {

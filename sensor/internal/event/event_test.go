@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"os"
+	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/shikra-sensor/shikra/wasmabi"
@@ -45,14 +48,57 @@ func TestByName(t *testing.T) {
 
 func TestSyscalls(t *testing.T) {
 	seen := map[string]bool{}
+	codes := map[int16]string{}
+	numbers := map[[2]int16]string{}
 	for _, s := range Syscalls() {
 		if seen[s.Name] || !s.Exit.Known() {
 			t.Errorf("%s: twice, or event %d unknown", s.Name, s.Exit)
 		}
 		seen[s.Name] = true
+		if other, ok := codes[s.Code]; ok || s.Code < 0 {
+			t.Errorf("%s has the code %d of %s", s.Name, s.Code, other)
+		}
+		codes[s.Code] = s.Name
+		for arch, nr := range s.NR {
+			at := [2]int16{int16(arch), nr}
+			if other, ok := numbers[at]; ok && nr >= 0 {
+				t.Errorf("%s has the number %d of %s on %d", s.Name, nr, other, arch)
+			}
+			numbers[at] = s.Name
+		}
 		if s.Name == "openat" && (s.NR[ArchAMD64] != 257 || s.NR[ArchARM64] != 56 || s.NR[ArchIA32] != 295 || s.Exit != SyscallOpenatV2X) {
 			t.Errorf("%+v", s)
 		}
+	}
+}
+
+// TestKernelHeaders compares the table with the system calls that the kernel's headers here have: each is in it, by its
+// number.
+func TestKernelHeaders(t *testing.T) {
+	nr := map[string]int16{}
+	compared := 0
+	for file, arch := range map[string]Arch{
+		"/usr/include/x86_64-linux-gnu/asm/unistd_64.h":  ArchAMD64,
+		"/usr/include/x86_64-linux-gnu/asm/unistd_32.h":  ArchIA32,
+		"/usr/include/aarch64-linux-gnu/asm/unistd_64.h": ArchARM64,
+	} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		compared++
+		clear(nr)
+		for _, s := range Syscalls() {
+			nr[s.Name] = s.NR[arch]
+		}
+		for _, m := range regexp.MustCompile(`(?m)^#define __NR_(\w+) (\d+)$`).FindAllSubmatch(b, -1) {
+			if got, ok := nr[string(m[1])]; !ok || strconv.Itoa(int(got)) != string(m[2]) {
+				t.Errorf("%s: %s is %s, the table has %d", file, m[1], m[2], got)
+			}
+		}
+	}
+	if compared == 0 {
+		t.Skip("the kernel's headers aren't installed")
 	}
 }
 

@@ -3876,4 +3876,5 @@ var syscalls = [...]Syscall{
 	{Name: "utimensat_time64", Code: 2046, NR: [...]int16{-1, -1, 412, -1, 412}, Exit: GenericX},
 	{Name: "vm86old", Code: 2047, NR: [...]int16{-1, -1, -1, -1, 113}, Exit: GenericX},
 	{Name: "vserver", Code: 2048, NR: [...]int16{236, -1, 313, -1, 273}, Exit: GenericX},
+	{Name: "fchroot", Code: 2049, NR: [...]int16{472, 472, 472, 472, 472}, Exit: GenericX},
 }

@@ -209,10 +209,13 @@ func arches() (native, compat int) {
 	return int(event.ArchAMD64), int(event.ArchIA32)
 }
 
-// here reports whether this machine has the system call.
+// here reports whether this machine has the system call, if only through another one.
 func here(sc *event.Syscall) bool {
 	native, compat := arches()
-	return sc.NR[native] >= 0 || compat >= 0 && sc.NR[compat] >= 0
+	if sc.NR[native] >= 0 || compat >= 0 && sc.NR[compat] >= 0 {
+		return true
+	}
+	return compat == int(event.ArchIA32) && (slices.Contains(multiplexers[0].subs[:], sc.Name) || slices.Contains(multiplexers[1].subs[:], sc.Name))
 }
 
 // multiplexer is a system call of ia32 that stands for many others, told apart by its first argument.
