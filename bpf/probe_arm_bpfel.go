@@ -16,136 +16,187 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	ProbeMapCalls           = "calls"
-	ProbeMapCpus            = "cpus"
-	ProbeMapRing            = "ring"
-	ProbeProgSchedExec      = "sched_exec"
-	ProbeProgSchedExit      = "sched_exit"
-	ProbeProgSchedFork      = "sched_fork"
-	ProbeProgSelf           = "self"
-	ProbeProgSysExit        = "sys_exit"
-	ProbeProgX_accept       = "x_accept"
-	ProbeProgX_accept4      = "x_accept4"
-	ProbeProgX_access       = "x_access"
-	ProbeProgX_bind         = "x_bind"
-	ProbeProgX_bpf          = "x_bpf"
-	ProbeProgX_brk          = "x_brk"
-	ProbeProgX_capset       = "x_capset"
-	ProbeProgX_chdir        = "x_chdir"
-	ProbeProgX_chmod        = "x_chmod"
-	ProbeProgX_chown        = "x_chown"
-	ProbeProgX_chroot       = "x_chroot"
-	ProbeProgX_clone        = "x_clone"
-	ProbeProgX_close        = "x_close"
-	ProbeProgX_connect      = "x_connect"
-	ProbeProgX_creat        = "x_creat"
-	ProbeProgX_deleteModule = "x_delete_module"
-	ProbeProgX_dup          = "x_dup"
-	ProbeProgX_dup2         = "x_dup2"
-	ProbeProgX_dup3         = "x_dup3"
-	ProbeProgX_execve       = "x_execve"
-	ProbeProgX_fchdir       = "x_fchdir"
-	ProbeProgX_fchmod       = "x_fchmod"
-	ProbeProgX_fchmodat     = "x_fchmodat"
-	ProbeProgX_fchown       = "x_fchown"
-	ProbeProgX_fchownat     = "x_fchownat"
-	ProbeProgX_finitModule  = "x_finit_module"
-	ProbeProgX_fsconfig     = "x_fsconfig"
-	ProbeProgX_fstat        = "x_fstat"
-	ProbeProgX_fstat64      = "x_fstat64"
-	ProbeProgX_futex        = "x_futex"
-	ProbeProgX_generic      = "x_generic"
-	ProbeProgX_getcwd       = "x_getcwd"
-	ProbeProgX_getegid      = "x_getegid"
-	ProbeProgX_geteuid      = "x_geteuid"
-	ProbeProgX_getgid       = "x_getgid"
-	ProbeProgX_getresgid    = "x_getresgid"
-	ProbeProgX_getresuid    = "x_getresuid"
-	ProbeProgX_getrlimit    = "x_getrlimit"
-	ProbeProgX_getuid       = "x_getuid"
-	ProbeProgX_initModule   = "x_init_module"
-	ProbeProgX_keyctl       = "x_keyctl"
-	ProbeProgX_kill         = "x_kill"
-	ProbeProgX_lchown       = "x_lchown"
-	ProbeProgX_link         = "x_link"
-	ProbeProgX_linkat       = "x_linkat"
-	ProbeProgX_listen       = "x_listen"
-	ProbeProgX_lstat        = "x_lstat"
-	ProbeProgX_lstat64      = "x_lstat64"
-	ProbeProgX_memfdCreate  = "x_memfd_create"
-	ProbeProgX_mkdir        = "x_mkdir"
-	ProbeProgX_mkdirat      = "x_mkdirat"
-	ProbeProgX_mknod        = "x_mknod"
-	ProbeProgX_mknodat      = "x_mknodat"
-	ProbeProgX_mlock        = "x_mlock"
-	ProbeProgX_mlock2       = "x_mlock2"
-	ProbeProgX_mlockall     = "x_mlockall"
-	ProbeProgX_mmap         = "x_mmap"
-	ProbeProgX_mmap2        = "x_mmap2"
-	ProbeProgX_mount        = "x_mount"
-	ProbeProgX_mprotect     = "x_mprotect"
-	ProbeProgX_munlock      = "x_munlock"
-	ProbeProgX_munlockall   = "x_munlockall"
-	ProbeProgX_munmap       = "x_munmap"
-	ProbeProgX_nanosleep    = "x_nanosleep"
-	ProbeProgX_newfstatat   = "x_newfstatat"
-	ProbeProgX_open         = "x_open"
-	ProbeProgX_openat       = "x_openat"
-	ProbeProgX_openat2      = "x_openat2"
-	ProbeProgX_pipe         = "x_pipe"
-	ProbeProgX_pipe2        = "x_pipe2"
-	ProbeProgX_prctl        = "x_prctl"
-	ProbeProgX_prlimit64    = "x_prlimit64"
-	ProbeProgX_ptrace       = "x_ptrace"
-	ProbeProgX_quotactl     = "x_quotactl"
-	ProbeProgX_rename       = "x_rename"
-	ProbeProgX_renameat     = "x_renameat"
-	ProbeProgX_renameat2    = "x_renameat2"
-	ProbeProgX_rmdir        = "x_rmdir"
-	ProbeProgX_seccomp      = "x_seccomp"
-	ProbeProgX_semctl       = "x_semctl"
-	ProbeProgX_semget       = "x_semget"
-	ProbeProgX_semop        = "x_semop"
-	ProbeProgX_sendmsg      = "x_sendmsg"
-	ProbeProgX_sendto       = "x_sendto"
-	ProbeProgX_setgid       = "x_setgid"
-	ProbeProgX_setns        = "x_setns"
-	ProbeProgX_setpgid      = "x_setpgid"
-	ProbeProgX_setregid     = "x_setregid"
-	ProbeProgX_setresgid    = "x_setresgid"
-	ProbeProgX_setresuid    = "x_setresuid"
-	ProbeProgX_setreuid     = "x_setreuid"
-	ProbeProgX_setrlimit    = "x_setrlimit"
-	ProbeProgX_setsid       = "x_setsid"
-	ProbeProgX_setuid       = "x_setuid"
-	ProbeProgX_socket       = "x_socket"
-	ProbeProgX_stat         = "x_stat"
-	ProbeProgX_stat64       = "x_stat64"
-	ProbeProgX_symlink      = "x_symlink"
-	ProbeProgX_symlinkat    = "x_symlinkat"
-	ProbeProgX_tgkill       = "x_tgkill"
-	ProbeProgX_tkill        = "x_tkill"
-	ProbeProgX_umount       = "x_umount"
-	ProbeProgX_umount2      = "x_umount2"
-	ProbeProgX_unlink       = "x_unlink"
-	ProbeProgX_unlinkat     = "x_unlinkat"
-	ProbeProgX_unshare      = "x_unshare"
-	ProbeProgX_userfaultfd  = "x_userfaultfd"
-	ProbeVarCloneNr         = "clone_nr"
-	ProbeVarCodeOf          = "code_of"
-	ProbeVarExecSlot        = "exec_slot"
-	ProbeVarExecveatNr      = "execveat_nr"
-	ProbeVarPageKbShift     = "page_kb_shift"
-	ProbeVarRealtime        = "realtime"
-	ProbeVarRingBytes       = "ring_bytes"
-	ProbeVarSelfTgid        = "self_tgid"
-	ProbeVarSigreturnNr     = "sigreturn_nr"
-	ProbeVarSlotOf          = "slot_of"
-	ProbeVarSnaplen         = "snaplen"
-	ProbeVarSubSlot         = "sub_slot"
-	ProbeVarWanted          = "wanted"
-	ProbeVarWantedBeyond    = "wanted_beyond"
-	ProbeVarWantedSub       = "wanted_sub"
+	ProbeMapCalls              = "calls"
+	ProbeMapCpus               = "cpus"
+	ProbeMapRing               = "ring"
+	ProbeProgSchedExec         = "sched_exec"
+	ProbeProgSchedExit         = "sched_exit"
+	ProbeProgSchedFork         = "sched_fork"
+	ProbeProgSelf              = "self"
+	ProbeProgSysExit           = "sys_exit"
+	ProbeProgX__llseek         = "x__llseek"
+	ProbeProgX_accept          = "x_accept"
+	ProbeProgX_accept4         = "x_accept4"
+	ProbeProgX_access          = "x_access"
+	ProbeProgX_bind            = "x_bind"
+	ProbeProgX_bpf             = "x_bpf"
+	ProbeProgX_brk             = "x_brk"
+	ProbeProgX_capset          = "x_capset"
+	ProbeProgX_chdir           = "x_chdir"
+	ProbeProgX_chmod           = "x_chmod"
+	ProbeProgX_chown           = "x_chown"
+	ProbeProgX_chroot          = "x_chroot"
+	ProbeProgX_clone           = "x_clone"
+	ProbeProgX_close           = "x_close"
+	ProbeProgX_closeRange      = "x_close_range"
+	ProbeProgX_connect         = "x_connect"
+	ProbeProgX_copyFileRange   = "x_copy_file_range"
+	ProbeProgX_creat           = "x_creat"
+	ProbeProgX_deleteModule    = "x_delete_module"
+	ProbeProgX_dup             = "x_dup"
+	ProbeProgX_dup2            = "x_dup2"
+	ProbeProgX_dup3            = "x_dup3"
+	ProbeProgX_epollCreate     = "x_epoll_create"
+	ProbeProgX_epollCreate1    = "x_epoll_create1"
+	ProbeProgX_epollWait       = "x_epoll_wait"
+	ProbeProgX_eventfd         = "x_eventfd"
+	ProbeProgX_eventfd2        = "x_eventfd2"
+	ProbeProgX_execve          = "x_execve"
+	ProbeProgX_fchdir          = "x_fchdir"
+	ProbeProgX_fchmod          = "x_fchmod"
+	ProbeProgX_fchmodat        = "x_fchmodat"
+	ProbeProgX_fchown          = "x_fchown"
+	ProbeProgX_fchownat        = "x_fchownat"
+	ProbeProgX_fcntl           = "x_fcntl"
+	ProbeProgX_finitModule     = "x_finit_module"
+	ProbeProgX_flock           = "x_flock"
+	ProbeProgX_fsconfig        = "x_fsconfig"
+	ProbeProgX_fstat           = "x_fstat"
+	ProbeProgX_fstat64         = "x_fstat64"
+	ProbeProgX_futex           = "x_futex"
+	ProbeProgX_generic         = "x_generic"
+	ProbeProgX_getcwd          = "x_getcwd"
+	ProbeProgX_getdents        = "x_getdents"
+	ProbeProgX_getdents64      = "x_getdents64"
+	ProbeProgX_getegid         = "x_getegid"
+	ProbeProgX_geteuid         = "x_geteuid"
+	ProbeProgX_getgid          = "x_getgid"
+	ProbeProgX_getpeername     = "x_getpeername"
+	ProbeProgX_getresgid       = "x_getresgid"
+	ProbeProgX_getresuid       = "x_getresuid"
+	ProbeProgX_getrlimit       = "x_getrlimit"
+	ProbeProgX_getsockname     = "x_getsockname"
+	ProbeProgX_getsockopt      = "x_getsockopt"
+	ProbeProgX_getuid          = "x_getuid"
+	ProbeProgX_initModule      = "x_init_module"
+	ProbeProgX_inotifyInit     = "x_inotify_init"
+	ProbeProgX_inotifyInit1    = "x_inotify_init1"
+	ProbeProgX_ioUringEnter    = "x_io_uring_enter"
+	ProbeProgX_ioUringRegister = "x_io_uring_register"
+	ProbeProgX_ioUringSetup    = "x_io_uring_setup"
+	ProbeProgX_ioctl           = "x_ioctl"
+	ProbeProgX_keyctl          = "x_keyctl"
+	ProbeProgX_kill            = "x_kill"
+	ProbeProgX_lchown          = "x_lchown"
+	ProbeProgX_link            = "x_link"
+	ProbeProgX_linkat          = "x_linkat"
+	ProbeProgX_listen          = "x_listen"
+	ProbeProgX_lseek           = "x_lseek"
+	ProbeProgX_lstat           = "x_lstat"
+	ProbeProgX_lstat64         = "x_lstat64"
+	ProbeProgX_memfdCreate     = "x_memfd_create"
+	ProbeProgX_mkdir           = "x_mkdir"
+	ProbeProgX_mkdirat         = "x_mkdirat"
+	ProbeProgX_mknod           = "x_mknod"
+	ProbeProgX_mknodat         = "x_mknodat"
+	ProbeProgX_mlock           = "x_mlock"
+	ProbeProgX_mlock2          = "x_mlock2"
+	ProbeProgX_mlockall        = "x_mlockall"
+	ProbeProgX_mmap            = "x_mmap"
+	ProbeProgX_mmap2           = "x_mmap2"
+	ProbeProgX_mount           = "x_mount"
+	ProbeProgX_mprotect        = "x_mprotect"
+	ProbeProgX_munlock         = "x_munlock"
+	ProbeProgX_munlockall      = "x_munlockall"
+	ProbeProgX_munmap          = "x_munmap"
+	ProbeProgX_nanosleep       = "x_nanosleep"
+	ProbeProgX_newfstatat      = "x_newfstatat"
+	ProbeProgX_open            = "x_open"
+	ProbeProgX_openByHandleAt  = "x_open_by_handle_at"
+	ProbeProgX_openat          = "x_openat"
+	ProbeProgX_openat2         = "x_openat2"
+	ProbeProgX_pidfdGetfd      = "x_pidfd_getfd"
+	ProbeProgX_pidfdOpen       = "x_pidfd_open"
+	ProbeProgX_pipe            = "x_pipe"
+	ProbeProgX_pipe2           = "x_pipe2"
+	ProbeProgX_poll            = "x_poll"
+	ProbeProgX_ppoll           = "x_ppoll"
+	ProbeProgX_prctl           = "x_prctl"
+	ProbeProgX_pread64         = "x_pread64"
+	ProbeProgX_preadv          = "x_preadv"
+	ProbeProgX_prlimit64       = "x_prlimit64"
+	ProbeProgX_ptrace          = "x_ptrace"
+	ProbeProgX_pwrite64        = "x_pwrite64"
+	ProbeProgX_pwritev         = "x_pwritev"
+	ProbeProgX_quotactl        = "x_quotactl"
+	ProbeProgX_read            = "x_read"
+	ProbeProgX_readv           = "x_readv"
+	ProbeProgX_recv            = "x_recv"
+	ProbeProgX_recvfrom        = "x_recvfrom"
+	ProbeProgX_recvmmsg        = "x_recvmmsg"
+	ProbeProgX_recvmsg         = "x_recvmsg"
+	ProbeProgX_rename          = "x_rename"
+	ProbeProgX_renameat        = "x_renameat"
+	ProbeProgX_renameat2       = "x_renameat2"
+	ProbeProgX_rmdir           = "x_rmdir"
+	ProbeProgX_seccomp         = "x_seccomp"
+	ProbeProgX_select          = "x_select"
+	ProbeProgX_semctl          = "x_semctl"
+	ProbeProgX_semget          = "x_semget"
+	ProbeProgX_semop           = "x_semop"
+	ProbeProgX_send            = "x_send"
+	ProbeProgX_sendfile        = "x_sendfile"
+	ProbeProgX_sendfile64      = "x_sendfile64"
+	ProbeProgX_sendmmsg        = "x_sendmmsg"
+	ProbeProgX_sendmsg         = "x_sendmsg"
+	ProbeProgX_sendto          = "x_sendto"
+	ProbeProgX_setgid          = "x_setgid"
+	ProbeProgX_setns           = "x_setns"
+	ProbeProgX_setpgid         = "x_setpgid"
+	ProbeProgX_setregid        = "x_setregid"
+	ProbeProgX_setresgid       = "x_setresgid"
+	ProbeProgX_setresuid       = "x_setresuid"
+	ProbeProgX_setreuid        = "x_setreuid"
+	ProbeProgX_setrlimit       = "x_setrlimit"
+	ProbeProgX_setsid          = "x_setsid"
+	ProbeProgX_setsockopt      = "x_setsockopt"
+	ProbeProgX_setuid          = "x_setuid"
+	ProbeProgX_shutdown        = "x_shutdown"
+	ProbeProgX_signalfd        = "x_signalfd"
+	ProbeProgX_signalfd4       = "x_signalfd4"
+	ProbeProgX_socket          = "x_socket"
+	ProbeProgX_socketpair      = "x_socketpair"
+	ProbeProgX_splice          = "x_splice"
+	ProbeProgX_stat            = "x_stat"
+	ProbeProgX_stat64          = "x_stat64"
+	ProbeProgX_symlink         = "x_symlink"
+	ProbeProgX_symlinkat       = "x_symlinkat"
+	ProbeProgX_tgkill          = "x_tgkill"
+	ProbeProgX_timerfdCreate   = "x_timerfd_create"
+	ProbeProgX_tkill           = "x_tkill"
+	ProbeProgX_umount          = "x_umount"
+	ProbeProgX_umount2         = "x_umount2"
+	ProbeProgX_unlink          = "x_unlink"
+	ProbeProgX_unlinkat        = "x_unlinkat"
+	ProbeProgX_unshare         = "x_unshare"
+	ProbeProgX_userfaultfd     = "x_userfaultfd"
+	ProbeProgX_write           = "x_write"
+	ProbeProgX_writev          = "x_writev"
+	ProbeVarCloneNr            = "clone_nr"
+	ProbeVarCodeOf             = "code_of"
+	ProbeVarExecSlot           = "exec_slot"
+	ProbeVarExecveatNr         = "execveat_nr"
+	ProbeVarPageKbShift        = "page_kb_shift"
+	ProbeVarRealtime           = "realtime"
+	ProbeVarRingBytes          = "ring_bytes"
+	ProbeVarSelfTgid           = "self_tgid"
+	ProbeVarSigreturnNr        = "sigreturn_nr"
+	ProbeVarSlotOf             = "slot_of"
+	ProbeVarSnaplen            = "snaplen"
+	ProbeVarSubSlot            = "sub_slot"
+	ProbeVarWanted             = "wanted"
+	ProbeVarWantedBeyond       = "wanted_beyond"
+	ProbeVarWantedSub          = "wanted_sub"
 )
 
 // LoadProbe returns the embedded CollectionSpec for Probe.
@@ -190,118 +241,169 @@ type ProbeSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeProgramSpecs struct {
-	SchedExec      *ebpf.ProgramSpec `ebpf:"sched_exec"`
-	SchedExit      *ebpf.ProgramSpec `ebpf:"sched_exit"`
-	SchedFork      *ebpf.ProgramSpec `ebpf:"sched_fork"`
-	Self           *ebpf.ProgramSpec `ebpf:"self"`
-	SysExit        *ebpf.ProgramSpec `ebpf:"sys_exit"`
-	X_accept       *ebpf.ProgramSpec `ebpf:"x_accept"`
-	X_accept4      *ebpf.ProgramSpec `ebpf:"x_accept4"`
-	X_access       *ebpf.ProgramSpec `ebpf:"x_access"`
-	X_bind         *ebpf.ProgramSpec `ebpf:"x_bind"`
-	X_bpf          *ebpf.ProgramSpec `ebpf:"x_bpf"`
-	X_brk          *ebpf.ProgramSpec `ebpf:"x_brk"`
-	X_capset       *ebpf.ProgramSpec `ebpf:"x_capset"`
-	X_chdir        *ebpf.ProgramSpec `ebpf:"x_chdir"`
-	X_chmod        *ebpf.ProgramSpec `ebpf:"x_chmod"`
-	X_chown        *ebpf.ProgramSpec `ebpf:"x_chown"`
-	X_chroot       *ebpf.ProgramSpec `ebpf:"x_chroot"`
-	X_clone        *ebpf.ProgramSpec `ebpf:"x_clone"`
-	X_close        *ebpf.ProgramSpec `ebpf:"x_close"`
-	X_connect      *ebpf.ProgramSpec `ebpf:"x_connect"`
-	X_creat        *ebpf.ProgramSpec `ebpf:"x_creat"`
-	X_deleteModule *ebpf.ProgramSpec `ebpf:"x_delete_module"`
-	X_dup          *ebpf.ProgramSpec `ebpf:"x_dup"`
-	X_dup2         *ebpf.ProgramSpec `ebpf:"x_dup2"`
-	X_dup3         *ebpf.ProgramSpec `ebpf:"x_dup3"`
-	X_execve       *ebpf.ProgramSpec `ebpf:"x_execve"`
-	X_fchdir       *ebpf.ProgramSpec `ebpf:"x_fchdir"`
-	X_fchmod       *ebpf.ProgramSpec `ebpf:"x_fchmod"`
-	X_fchmodat     *ebpf.ProgramSpec `ebpf:"x_fchmodat"`
-	X_fchown       *ebpf.ProgramSpec `ebpf:"x_fchown"`
-	X_fchownat     *ebpf.ProgramSpec `ebpf:"x_fchownat"`
-	X_finitModule  *ebpf.ProgramSpec `ebpf:"x_finit_module"`
-	X_fsconfig     *ebpf.ProgramSpec `ebpf:"x_fsconfig"`
-	X_fstat        *ebpf.ProgramSpec `ebpf:"x_fstat"`
-	X_fstat64      *ebpf.ProgramSpec `ebpf:"x_fstat64"`
-	X_futex        *ebpf.ProgramSpec `ebpf:"x_futex"`
-	X_generic      *ebpf.ProgramSpec `ebpf:"x_generic"`
-	X_getcwd       *ebpf.ProgramSpec `ebpf:"x_getcwd"`
-	X_getegid      *ebpf.ProgramSpec `ebpf:"x_getegid"`
-	X_geteuid      *ebpf.ProgramSpec `ebpf:"x_geteuid"`
-	X_getgid       *ebpf.ProgramSpec `ebpf:"x_getgid"`
-	X_getresgid    *ebpf.ProgramSpec `ebpf:"x_getresgid"`
-	X_getresuid    *ebpf.ProgramSpec `ebpf:"x_getresuid"`
-	X_getrlimit    *ebpf.ProgramSpec `ebpf:"x_getrlimit"`
-	X_getuid       *ebpf.ProgramSpec `ebpf:"x_getuid"`
-	X_initModule   *ebpf.ProgramSpec `ebpf:"x_init_module"`
-	X_keyctl       *ebpf.ProgramSpec `ebpf:"x_keyctl"`
-	X_kill         *ebpf.ProgramSpec `ebpf:"x_kill"`
-	X_lchown       *ebpf.ProgramSpec `ebpf:"x_lchown"`
-	X_link         *ebpf.ProgramSpec `ebpf:"x_link"`
-	X_linkat       *ebpf.ProgramSpec `ebpf:"x_linkat"`
-	X_listen       *ebpf.ProgramSpec `ebpf:"x_listen"`
-	X_lstat        *ebpf.ProgramSpec `ebpf:"x_lstat"`
-	X_lstat64      *ebpf.ProgramSpec `ebpf:"x_lstat64"`
-	X_memfdCreate  *ebpf.ProgramSpec `ebpf:"x_memfd_create"`
-	X_mkdir        *ebpf.ProgramSpec `ebpf:"x_mkdir"`
-	X_mkdirat      *ebpf.ProgramSpec `ebpf:"x_mkdirat"`
-	X_mknod        *ebpf.ProgramSpec `ebpf:"x_mknod"`
-	X_mknodat      *ebpf.ProgramSpec `ebpf:"x_mknodat"`
-	X_mlock        *ebpf.ProgramSpec `ebpf:"x_mlock"`
-	X_mlock2       *ebpf.ProgramSpec `ebpf:"x_mlock2"`
-	X_mlockall     *ebpf.ProgramSpec `ebpf:"x_mlockall"`
-	X_mmap         *ebpf.ProgramSpec `ebpf:"x_mmap"`
-	X_mmap2        *ebpf.ProgramSpec `ebpf:"x_mmap2"`
-	X_mount        *ebpf.ProgramSpec `ebpf:"x_mount"`
-	X_mprotect     *ebpf.ProgramSpec `ebpf:"x_mprotect"`
-	X_munlock      *ebpf.ProgramSpec `ebpf:"x_munlock"`
-	X_munlockall   *ebpf.ProgramSpec `ebpf:"x_munlockall"`
-	X_munmap       *ebpf.ProgramSpec `ebpf:"x_munmap"`
-	X_nanosleep    *ebpf.ProgramSpec `ebpf:"x_nanosleep"`
-	X_newfstatat   *ebpf.ProgramSpec `ebpf:"x_newfstatat"`
-	X_open         *ebpf.ProgramSpec `ebpf:"x_open"`
-	X_openat       *ebpf.ProgramSpec `ebpf:"x_openat"`
-	X_openat2      *ebpf.ProgramSpec `ebpf:"x_openat2"`
-	X_pipe         *ebpf.ProgramSpec `ebpf:"x_pipe"`
-	X_pipe2        *ebpf.ProgramSpec `ebpf:"x_pipe2"`
-	X_prctl        *ebpf.ProgramSpec `ebpf:"x_prctl"`
-	X_prlimit64    *ebpf.ProgramSpec `ebpf:"x_prlimit64"`
-	X_ptrace       *ebpf.ProgramSpec `ebpf:"x_ptrace"`
-	X_quotactl     *ebpf.ProgramSpec `ebpf:"x_quotactl"`
-	X_rename       *ebpf.ProgramSpec `ebpf:"x_rename"`
-	X_renameat     *ebpf.ProgramSpec `ebpf:"x_renameat"`
-	X_renameat2    *ebpf.ProgramSpec `ebpf:"x_renameat2"`
-	X_rmdir        *ebpf.ProgramSpec `ebpf:"x_rmdir"`
-	X_seccomp      *ebpf.ProgramSpec `ebpf:"x_seccomp"`
-	X_semctl       *ebpf.ProgramSpec `ebpf:"x_semctl"`
-	X_semget       *ebpf.ProgramSpec `ebpf:"x_semget"`
-	X_semop        *ebpf.ProgramSpec `ebpf:"x_semop"`
-	X_sendmsg      *ebpf.ProgramSpec `ebpf:"x_sendmsg"`
-	X_sendto       *ebpf.ProgramSpec `ebpf:"x_sendto"`
-	X_setgid       *ebpf.ProgramSpec `ebpf:"x_setgid"`
-	X_setns        *ebpf.ProgramSpec `ebpf:"x_setns"`
-	X_setpgid      *ebpf.ProgramSpec `ebpf:"x_setpgid"`
-	X_setregid     *ebpf.ProgramSpec `ebpf:"x_setregid"`
-	X_setresgid    *ebpf.ProgramSpec `ebpf:"x_setresgid"`
-	X_setresuid    *ebpf.ProgramSpec `ebpf:"x_setresuid"`
-	X_setreuid     *ebpf.ProgramSpec `ebpf:"x_setreuid"`
-	X_setrlimit    *ebpf.ProgramSpec `ebpf:"x_setrlimit"`
-	X_setsid       *ebpf.ProgramSpec `ebpf:"x_setsid"`
-	X_setuid       *ebpf.ProgramSpec `ebpf:"x_setuid"`
-	X_socket       *ebpf.ProgramSpec `ebpf:"x_socket"`
-	X_stat         *ebpf.ProgramSpec `ebpf:"x_stat"`
-	X_stat64       *ebpf.ProgramSpec `ebpf:"x_stat64"`
-	X_symlink      *ebpf.ProgramSpec `ebpf:"x_symlink"`
-	X_symlinkat    *ebpf.ProgramSpec `ebpf:"x_symlinkat"`
-	X_tgkill       *ebpf.ProgramSpec `ebpf:"x_tgkill"`
-	X_tkill        *ebpf.ProgramSpec `ebpf:"x_tkill"`
-	X_umount       *ebpf.ProgramSpec `ebpf:"x_umount"`
-	X_umount2      *ebpf.ProgramSpec `ebpf:"x_umount2"`
-	X_unlink       *ebpf.ProgramSpec `ebpf:"x_unlink"`
-	X_unlinkat     *ebpf.ProgramSpec `ebpf:"x_unlinkat"`
-	X_unshare      *ebpf.ProgramSpec `ebpf:"x_unshare"`
-	X_userfaultfd  *ebpf.ProgramSpec `ebpf:"x_userfaultfd"`
+	SchedExec         *ebpf.ProgramSpec `ebpf:"sched_exec"`
+	SchedExit         *ebpf.ProgramSpec `ebpf:"sched_exit"`
+	SchedFork         *ebpf.ProgramSpec `ebpf:"sched_fork"`
+	Self              *ebpf.ProgramSpec `ebpf:"self"`
+	SysExit           *ebpf.ProgramSpec `ebpf:"sys_exit"`
+	X__llseek         *ebpf.ProgramSpec `ebpf:"x__llseek"`
+	X_accept          *ebpf.ProgramSpec `ebpf:"x_accept"`
+	X_accept4         *ebpf.ProgramSpec `ebpf:"x_accept4"`
+	X_access          *ebpf.ProgramSpec `ebpf:"x_access"`
+	X_bind            *ebpf.ProgramSpec `ebpf:"x_bind"`
+	X_bpf             *ebpf.ProgramSpec `ebpf:"x_bpf"`
+	X_brk             *ebpf.ProgramSpec `ebpf:"x_brk"`
+	X_capset          *ebpf.ProgramSpec `ebpf:"x_capset"`
+	X_chdir           *ebpf.ProgramSpec `ebpf:"x_chdir"`
+	X_chmod           *ebpf.ProgramSpec `ebpf:"x_chmod"`
+	X_chown           *ebpf.ProgramSpec `ebpf:"x_chown"`
+	X_chroot          *ebpf.ProgramSpec `ebpf:"x_chroot"`
+	X_clone           *ebpf.ProgramSpec `ebpf:"x_clone"`
+	X_close           *ebpf.ProgramSpec `ebpf:"x_close"`
+	X_closeRange      *ebpf.ProgramSpec `ebpf:"x_close_range"`
+	X_connect         *ebpf.ProgramSpec `ebpf:"x_connect"`
+	X_copyFileRange   *ebpf.ProgramSpec `ebpf:"x_copy_file_range"`
+	X_creat           *ebpf.ProgramSpec `ebpf:"x_creat"`
+	X_deleteModule    *ebpf.ProgramSpec `ebpf:"x_delete_module"`
+	X_dup             *ebpf.ProgramSpec `ebpf:"x_dup"`
+	X_dup2            *ebpf.ProgramSpec `ebpf:"x_dup2"`
+	X_dup3            *ebpf.ProgramSpec `ebpf:"x_dup3"`
+	X_epollCreate     *ebpf.ProgramSpec `ebpf:"x_epoll_create"`
+	X_epollCreate1    *ebpf.ProgramSpec `ebpf:"x_epoll_create1"`
+	X_epollWait       *ebpf.ProgramSpec `ebpf:"x_epoll_wait"`
+	X_eventfd         *ebpf.ProgramSpec `ebpf:"x_eventfd"`
+	X_eventfd2        *ebpf.ProgramSpec `ebpf:"x_eventfd2"`
+	X_execve          *ebpf.ProgramSpec `ebpf:"x_execve"`
+	X_fchdir          *ebpf.ProgramSpec `ebpf:"x_fchdir"`
+	X_fchmod          *ebpf.ProgramSpec `ebpf:"x_fchmod"`
+	X_fchmodat        *ebpf.ProgramSpec `ebpf:"x_fchmodat"`
+	X_fchown          *ebpf.ProgramSpec `ebpf:"x_fchown"`
+	X_fchownat        *ebpf.ProgramSpec `ebpf:"x_fchownat"`
+	X_fcntl           *ebpf.ProgramSpec `ebpf:"x_fcntl"`
+	X_finitModule     *ebpf.ProgramSpec `ebpf:"x_finit_module"`
+	X_flock           *ebpf.ProgramSpec `ebpf:"x_flock"`
+	X_fsconfig        *ebpf.ProgramSpec `ebpf:"x_fsconfig"`
+	X_fstat           *ebpf.ProgramSpec `ebpf:"x_fstat"`
+	X_fstat64         *ebpf.ProgramSpec `ebpf:"x_fstat64"`
+	X_futex           *ebpf.ProgramSpec `ebpf:"x_futex"`
+	X_generic         *ebpf.ProgramSpec `ebpf:"x_generic"`
+	X_getcwd          *ebpf.ProgramSpec `ebpf:"x_getcwd"`
+	X_getdents        *ebpf.ProgramSpec `ebpf:"x_getdents"`
+	X_getdents64      *ebpf.ProgramSpec `ebpf:"x_getdents64"`
+	X_getegid         *ebpf.ProgramSpec `ebpf:"x_getegid"`
+	X_geteuid         *ebpf.ProgramSpec `ebpf:"x_geteuid"`
+	X_getgid          *ebpf.ProgramSpec `ebpf:"x_getgid"`
+	X_getpeername     *ebpf.ProgramSpec `ebpf:"x_getpeername"`
+	X_getresgid       *ebpf.ProgramSpec `ebpf:"x_getresgid"`
+	X_getresuid       *ebpf.ProgramSpec `ebpf:"x_getresuid"`
+	X_getrlimit       *ebpf.ProgramSpec `ebpf:"x_getrlimit"`
+	X_getsockname     *ebpf.ProgramSpec `ebpf:"x_getsockname"`
+	X_getsockopt      *ebpf.ProgramSpec `ebpf:"x_getsockopt"`
+	X_getuid          *ebpf.ProgramSpec `ebpf:"x_getuid"`
+	X_initModule      *ebpf.ProgramSpec `ebpf:"x_init_module"`
+	X_inotifyInit     *ebpf.ProgramSpec `ebpf:"x_inotify_init"`
+	X_inotifyInit1    *ebpf.ProgramSpec `ebpf:"x_inotify_init1"`
+	X_ioUringEnter    *ebpf.ProgramSpec `ebpf:"x_io_uring_enter"`
+	X_ioUringRegister *ebpf.ProgramSpec `ebpf:"x_io_uring_register"`
+	X_ioUringSetup    *ebpf.ProgramSpec `ebpf:"x_io_uring_setup"`
+	X_ioctl           *ebpf.ProgramSpec `ebpf:"x_ioctl"`
+	X_keyctl          *ebpf.ProgramSpec `ebpf:"x_keyctl"`
+	X_kill            *ebpf.ProgramSpec `ebpf:"x_kill"`
+	X_lchown          *ebpf.ProgramSpec `ebpf:"x_lchown"`
+	X_link            *ebpf.ProgramSpec `ebpf:"x_link"`
+	X_linkat          *ebpf.ProgramSpec `ebpf:"x_linkat"`
+	X_listen          *ebpf.ProgramSpec `ebpf:"x_listen"`
+	X_lseek           *ebpf.ProgramSpec `ebpf:"x_lseek"`
+	X_lstat           *ebpf.ProgramSpec `ebpf:"x_lstat"`
+	X_lstat64         *ebpf.ProgramSpec `ebpf:"x_lstat64"`
+	X_memfdCreate     *ebpf.ProgramSpec `ebpf:"x_memfd_create"`
+	X_mkdir           *ebpf.ProgramSpec `ebpf:"x_mkdir"`
+	X_mkdirat         *ebpf.ProgramSpec `ebpf:"x_mkdirat"`
+	X_mknod           *ebpf.ProgramSpec `ebpf:"x_mknod"`
+	X_mknodat         *ebpf.ProgramSpec `ebpf:"x_mknodat"`
+	X_mlock           *ebpf.ProgramSpec `ebpf:"x_mlock"`
+	X_mlock2          *ebpf.ProgramSpec `ebpf:"x_mlock2"`
+	X_mlockall        *ebpf.ProgramSpec `ebpf:"x_mlockall"`
+	X_mmap            *ebpf.ProgramSpec `ebpf:"x_mmap"`
+	X_mmap2           *ebpf.ProgramSpec `ebpf:"x_mmap2"`
+	X_mount           *ebpf.ProgramSpec `ebpf:"x_mount"`
+	X_mprotect        *ebpf.ProgramSpec `ebpf:"x_mprotect"`
+	X_munlock         *ebpf.ProgramSpec `ebpf:"x_munlock"`
+	X_munlockall      *ebpf.ProgramSpec `ebpf:"x_munlockall"`
+	X_munmap          *ebpf.ProgramSpec `ebpf:"x_munmap"`
+	X_nanosleep       *ebpf.ProgramSpec `ebpf:"x_nanosleep"`
+	X_newfstatat      *ebpf.ProgramSpec `ebpf:"x_newfstatat"`
+	X_open            *ebpf.ProgramSpec `ebpf:"x_open"`
+	X_openByHandleAt  *ebpf.ProgramSpec `ebpf:"x_open_by_handle_at"`
+	X_openat          *ebpf.ProgramSpec `ebpf:"x_openat"`
+	X_openat2         *ebpf.ProgramSpec `ebpf:"x_openat2"`
+	X_pidfdGetfd      *ebpf.ProgramSpec `ebpf:"x_pidfd_getfd"`
+	X_pidfdOpen       *ebpf.ProgramSpec `ebpf:"x_pidfd_open"`
+	X_pipe            *ebpf.ProgramSpec `ebpf:"x_pipe"`
+	X_pipe2           *ebpf.ProgramSpec `ebpf:"x_pipe2"`
+	X_poll            *ebpf.ProgramSpec `ebpf:"x_poll"`
+	X_ppoll           *ebpf.ProgramSpec `ebpf:"x_ppoll"`
+	X_prctl           *ebpf.ProgramSpec `ebpf:"x_prctl"`
+	X_pread64         *ebpf.ProgramSpec `ebpf:"x_pread64"`
+	X_preadv          *ebpf.ProgramSpec `ebpf:"x_preadv"`
+	X_prlimit64       *ebpf.ProgramSpec `ebpf:"x_prlimit64"`
+	X_ptrace          *ebpf.ProgramSpec `ebpf:"x_ptrace"`
+	X_pwrite64        *ebpf.ProgramSpec `ebpf:"x_pwrite64"`
+	X_pwritev         *ebpf.ProgramSpec `ebpf:"x_pwritev"`
+	X_quotactl        *ebpf.ProgramSpec `ebpf:"x_quotactl"`
+	X_read            *ebpf.ProgramSpec `ebpf:"x_read"`
+	X_readv           *ebpf.ProgramSpec `ebpf:"x_readv"`
+	X_recv            *ebpf.ProgramSpec `ebpf:"x_recv"`
+	X_recvfrom        *ebpf.ProgramSpec `ebpf:"x_recvfrom"`
+	X_recvmmsg        *ebpf.ProgramSpec `ebpf:"x_recvmmsg"`
+	X_recvmsg         *ebpf.ProgramSpec `ebpf:"x_recvmsg"`
+	X_rename          *ebpf.ProgramSpec `ebpf:"x_rename"`
+	X_renameat        *ebpf.ProgramSpec `ebpf:"x_renameat"`
+	X_renameat2       *ebpf.ProgramSpec `ebpf:"x_renameat2"`
+	X_rmdir           *ebpf.ProgramSpec `ebpf:"x_rmdir"`
+	X_seccomp         *ebpf.ProgramSpec `ebpf:"x_seccomp"`
+	X_select          *ebpf.ProgramSpec `ebpf:"x_select"`
+	X_semctl          *ebpf.ProgramSpec `ebpf:"x_semctl"`
+	X_semget          *ebpf.ProgramSpec `ebpf:"x_semget"`
+	X_semop           *ebpf.ProgramSpec `ebpf:"x_semop"`
+	X_send            *ebpf.ProgramSpec `ebpf:"x_send"`
+	X_sendfile        *ebpf.ProgramSpec `ebpf:"x_sendfile"`
+	X_sendfile64      *ebpf.ProgramSpec `ebpf:"x_sendfile64"`
+	X_sendmmsg        *ebpf.ProgramSpec `ebpf:"x_sendmmsg"`
+	X_sendmsg         *ebpf.ProgramSpec `ebpf:"x_sendmsg"`
+	X_sendto          *ebpf.ProgramSpec `ebpf:"x_sendto"`
+	X_setgid          *ebpf.ProgramSpec `ebpf:"x_setgid"`
+	X_setns           *ebpf.ProgramSpec `ebpf:"x_setns"`
+	X_setpgid         *ebpf.ProgramSpec `ebpf:"x_setpgid"`
+	X_setregid        *ebpf.ProgramSpec `ebpf:"x_setregid"`
+	X_setresgid       *ebpf.ProgramSpec `ebpf:"x_setresgid"`
+	X_setresuid       *ebpf.ProgramSpec `ebpf:"x_setresuid"`
+	X_setreuid        *ebpf.ProgramSpec `ebpf:"x_setreuid"`
+	X_setrlimit       *ebpf.ProgramSpec `ebpf:"x_setrlimit"`
+	X_setsid          *ebpf.ProgramSpec `ebpf:"x_setsid"`
+	X_setsockopt      *ebpf.ProgramSpec `ebpf:"x_setsockopt"`
+	X_setuid          *ebpf.ProgramSpec `ebpf:"x_setuid"`
+	X_shutdown        *ebpf.ProgramSpec `ebpf:"x_shutdown"`
+	X_signalfd        *ebpf.ProgramSpec `ebpf:"x_signalfd"`
+	X_signalfd4       *ebpf.ProgramSpec `ebpf:"x_signalfd4"`
+	X_socket          *ebpf.ProgramSpec `ebpf:"x_socket"`
+	X_socketpair      *ebpf.ProgramSpec `ebpf:"x_socketpair"`
+	X_splice          *ebpf.ProgramSpec `ebpf:"x_splice"`
+	X_stat            *ebpf.ProgramSpec `ebpf:"x_stat"`
+	X_stat64          *ebpf.ProgramSpec `ebpf:"x_stat64"`
+	X_symlink         *ebpf.ProgramSpec `ebpf:"x_symlink"`
+	X_symlinkat       *ebpf.ProgramSpec `ebpf:"x_symlinkat"`
+	X_tgkill          *ebpf.ProgramSpec `ebpf:"x_tgkill"`
+	X_timerfdCreate   *ebpf.ProgramSpec `ebpf:"x_timerfd_create"`
+	X_tkill           *ebpf.ProgramSpec `ebpf:"x_tkill"`
+	X_umount          *ebpf.ProgramSpec `ebpf:"x_umount"`
+	X_umount2         *ebpf.ProgramSpec `ebpf:"x_umount2"`
+	X_unlink          *ebpf.ProgramSpec `ebpf:"x_unlink"`
+	X_unlinkat        *ebpf.ProgramSpec `ebpf:"x_unlinkat"`
+	X_unshare         *ebpf.ProgramSpec `ebpf:"x_unshare"`
+	X_userfaultfd     *ebpf.ProgramSpec `ebpf:"x_userfaultfd"`
+	X_write           *ebpf.ProgramSpec `ebpf:"x_write"`
+	X_writev          *ebpf.ProgramSpec `ebpf:"x_writev"`
 }
 
 // ProbeMapSpecs contains maps before they are loaded into the kernel.
@@ -392,118 +494,169 @@ type ProbeVariables struct {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbePrograms struct {
-	SchedExec      *ebpf.Program `ebpf:"sched_exec"`
-	SchedExit      *ebpf.Program `ebpf:"sched_exit"`
-	SchedFork      *ebpf.Program `ebpf:"sched_fork"`
-	Self           *ebpf.Program `ebpf:"self"`
-	SysExit        *ebpf.Program `ebpf:"sys_exit"`
-	X_accept       *ebpf.Program `ebpf:"x_accept"`
-	X_accept4      *ebpf.Program `ebpf:"x_accept4"`
-	X_access       *ebpf.Program `ebpf:"x_access"`
-	X_bind         *ebpf.Program `ebpf:"x_bind"`
-	X_bpf          *ebpf.Program `ebpf:"x_bpf"`
-	X_brk          *ebpf.Program `ebpf:"x_brk"`
-	X_capset       *ebpf.Program `ebpf:"x_capset"`
-	X_chdir        *ebpf.Program `ebpf:"x_chdir"`
-	X_chmod        *ebpf.Program `ebpf:"x_chmod"`
-	X_chown        *ebpf.Program `ebpf:"x_chown"`
-	X_chroot       *ebpf.Program `ebpf:"x_chroot"`
-	X_clone        *ebpf.Program `ebpf:"x_clone"`
-	X_close        *ebpf.Program `ebpf:"x_close"`
-	X_connect      *ebpf.Program `ebpf:"x_connect"`
-	X_creat        *ebpf.Program `ebpf:"x_creat"`
-	X_deleteModule *ebpf.Program `ebpf:"x_delete_module"`
-	X_dup          *ebpf.Program `ebpf:"x_dup"`
-	X_dup2         *ebpf.Program `ebpf:"x_dup2"`
-	X_dup3         *ebpf.Program `ebpf:"x_dup3"`
-	X_execve       *ebpf.Program `ebpf:"x_execve"`
-	X_fchdir       *ebpf.Program `ebpf:"x_fchdir"`
-	X_fchmod       *ebpf.Program `ebpf:"x_fchmod"`
-	X_fchmodat     *ebpf.Program `ebpf:"x_fchmodat"`
-	X_fchown       *ebpf.Program `ebpf:"x_fchown"`
-	X_fchownat     *ebpf.Program `ebpf:"x_fchownat"`
-	X_finitModule  *ebpf.Program `ebpf:"x_finit_module"`
-	X_fsconfig     *ebpf.Program `ebpf:"x_fsconfig"`
-	X_fstat        *ebpf.Program `ebpf:"x_fstat"`
-	X_fstat64      *ebpf.Program `ebpf:"x_fstat64"`
-	X_futex        *ebpf.Program `ebpf:"x_futex"`
-	X_generic      *ebpf.Program `ebpf:"x_generic"`
-	X_getcwd       *ebpf.Program `ebpf:"x_getcwd"`
-	X_getegid      *ebpf.Program `ebpf:"x_getegid"`
-	X_geteuid      *ebpf.Program `ebpf:"x_geteuid"`
-	X_getgid       *ebpf.Program `ebpf:"x_getgid"`
-	X_getresgid    *ebpf.Program `ebpf:"x_getresgid"`
-	X_getresuid    *ebpf.Program `ebpf:"x_getresuid"`
-	X_getrlimit    *ebpf.Program `ebpf:"x_getrlimit"`
-	X_getuid       *ebpf.Program `ebpf:"x_getuid"`
-	X_initModule   *ebpf.Program `ebpf:"x_init_module"`
-	X_keyctl       *ebpf.Program `ebpf:"x_keyctl"`
-	X_kill         *ebpf.Program `ebpf:"x_kill"`
-	X_lchown       *ebpf.Program `ebpf:"x_lchown"`
-	X_link         *ebpf.Program `ebpf:"x_link"`
-	X_linkat       *ebpf.Program `ebpf:"x_linkat"`
-	X_listen       *ebpf.Program `ebpf:"x_listen"`
-	X_lstat        *ebpf.Program `ebpf:"x_lstat"`
-	X_lstat64      *ebpf.Program `ebpf:"x_lstat64"`
-	X_memfdCreate  *ebpf.Program `ebpf:"x_memfd_create"`
-	X_mkdir        *ebpf.Program `ebpf:"x_mkdir"`
-	X_mkdirat      *ebpf.Program `ebpf:"x_mkdirat"`
-	X_mknod        *ebpf.Program `ebpf:"x_mknod"`
-	X_mknodat      *ebpf.Program `ebpf:"x_mknodat"`
-	X_mlock        *ebpf.Program `ebpf:"x_mlock"`
-	X_mlock2       *ebpf.Program `ebpf:"x_mlock2"`
-	X_mlockall     *ebpf.Program `ebpf:"x_mlockall"`
-	X_mmap         *ebpf.Program `ebpf:"x_mmap"`
-	X_mmap2        *ebpf.Program `ebpf:"x_mmap2"`
-	X_mount        *ebpf.Program `ebpf:"x_mount"`
-	X_mprotect     *ebpf.Program `ebpf:"x_mprotect"`
-	X_munlock      *ebpf.Program `ebpf:"x_munlock"`
-	X_munlockall   *ebpf.Program `ebpf:"x_munlockall"`
-	X_munmap       *ebpf.Program `ebpf:"x_munmap"`
-	X_nanosleep    *ebpf.Program `ebpf:"x_nanosleep"`
-	X_newfstatat   *ebpf.Program `ebpf:"x_newfstatat"`
-	X_open         *ebpf.Program `ebpf:"x_open"`
-	X_openat       *ebpf.Program `ebpf:"x_openat"`
-	X_openat2      *ebpf.Program `ebpf:"x_openat2"`
-	X_pipe         *ebpf.Program `ebpf:"x_pipe"`
-	X_pipe2        *ebpf.Program `ebpf:"x_pipe2"`
-	X_prctl        *ebpf.Program `ebpf:"x_prctl"`
-	X_prlimit64    *ebpf.Program `ebpf:"x_prlimit64"`
-	X_ptrace       *ebpf.Program `ebpf:"x_ptrace"`
-	X_quotactl     *ebpf.Program `ebpf:"x_quotactl"`
-	X_rename       *ebpf.Program `ebpf:"x_rename"`
-	X_renameat     *ebpf.Program `ebpf:"x_renameat"`
-	X_renameat2    *ebpf.Program `ebpf:"x_renameat2"`
-	X_rmdir        *ebpf.Program `ebpf:"x_rmdir"`
-	X_seccomp      *ebpf.Program `ebpf:"x_seccomp"`
-	X_semctl       *ebpf.Program `ebpf:"x_semctl"`
-	X_semget       *ebpf.Program `ebpf:"x_semget"`
-	X_semop        *ebpf.Program `ebpf:"x_semop"`
-	X_sendmsg      *ebpf.Program `ebpf:"x_sendmsg"`
-	X_sendto       *ebpf.Program `ebpf:"x_sendto"`
-	X_setgid       *ebpf.Program `ebpf:"x_setgid"`
-	X_setns        *ebpf.Program `ebpf:"x_setns"`
-	X_setpgid      *ebpf.Program `ebpf:"x_setpgid"`
-	X_setregid     *ebpf.Program `ebpf:"x_setregid"`
-	X_setresgid    *ebpf.Program `ebpf:"x_setresgid"`
-	X_setresuid    *ebpf.Program `ebpf:"x_setresuid"`
-	X_setreuid     *ebpf.Program `ebpf:"x_setreuid"`
-	X_setrlimit    *ebpf.Program `ebpf:"x_setrlimit"`
-	X_setsid       *ebpf.Program `ebpf:"x_setsid"`
-	X_setuid       *ebpf.Program `ebpf:"x_setuid"`
-	X_socket       *ebpf.Program `ebpf:"x_socket"`
-	X_stat         *ebpf.Program `ebpf:"x_stat"`
-	X_stat64       *ebpf.Program `ebpf:"x_stat64"`
-	X_symlink      *ebpf.Program `ebpf:"x_symlink"`
-	X_symlinkat    *ebpf.Program `ebpf:"x_symlinkat"`
-	X_tgkill       *ebpf.Program `ebpf:"x_tgkill"`
-	X_tkill        *ebpf.Program `ebpf:"x_tkill"`
-	X_umount       *ebpf.Program `ebpf:"x_umount"`
-	X_umount2      *ebpf.Program `ebpf:"x_umount2"`
-	X_unlink       *ebpf.Program `ebpf:"x_unlink"`
-	X_unlinkat     *ebpf.Program `ebpf:"x_unlinkat"`
-	X_unshare      *ebpf.Program `ebpf:"x_unshare"`
-	X_userfaultfd  *ebpf.Program `ebpf:"x_userfaultfd"`
+	SchedExec         *ebpf.Program `ebpf:"sched_exec"`
+	SchedExit         *ebpf.Program `ebpf:"sched_exit"`
+	SchedFork         *ebpf.Program `ebpf:"sched_fork"`
+	Self              *ebpf.Program `ebpf:"self"`
+	SysExit           *ebpf.Program `ebpf:"sys_exit"`
+	X__llseek         *ebpf.Program `ebpf:"x__llseek"`
+	X_accept          *ebpf.Program `ebpf:"x_accept"`
+	X_accept4         *ebpf.Program `ebpf:"x_accept4"`
+	X_access          *ebpf.Program `ebpf:"x_access"`
+	X_bind            *ebpf.Program `ebpf:"x_bind"`
+	X_bpf             *ebpf.Program `ebpf:"x_bpf"`
+	X_brk             *ebpf.Program `ebpf:"x_brk"`
+	X_capset          *ebpf.Program `ebpf:"x_capset"`
+	X_chdir           *ebpf.Program `ebpf:"x_chdir"`
+	X_chmod           *ebpf.Program `ebpf:"x_chmod"`
+	X_chown           *ebpf.Program `ebpf:"x_chown"`
+	X_chroot          *ebpf.Program `ebpf:"x_chroot"`
+	X_clone           *ebpf.Program `ebpf:"x_clone"`
+	X_close           *ebpf.Program `ebpf:"x_close"`
+	X_closeRange      *ebpf.Program `ebpf:"x_close_range"`
+	X_connect         *ebpf.Program `ebpf:"x_connect"`
+	X_copyFileRange   *ebpf.Program `ebpf:"x_copy_file_range"`
+	X_creat           *ebpf.Program `ebpf:"x_creat"`
+	X_deleteModule    *ebpf.Program `ebpf:"x_delete_module"`
+	X_dup             *ebpf.Program `ebpf:"x_dup"`
+	X_dup2            *ebpf.Program `ebpf:"x_dup2"`
+	X_dup3            *ebpf.Program `ebpf:"x_dup3"`
+	X_epollCreate     *ebpf.Program `ebpf:"x_epoll_create"`
+	X_epollCreate1    *ebpf.Program `ebpf:"x_epoll_create1"`
+	X_epollWait       *ebpf.Program `ebpf:"x_epoll_wait"`
+	X_eventfd         *ebpf.Program `ebpf:"x_eventfd"`
+	X_eventfd2        *ebpf.Program `ebpf:"x_eventfd2"`
+	X_execve          *ebpf.Program `ebpf:"x_execve"`
+	X_fchdir          *ebpf.Program `ebpf:"x_fchdir"`
+	X_fchmod          *ebpf.Program `ebpf:"x_fchmod"`
+	X_fchmodat        *ebpf.Program `ebpf:"x_fchmodat"`
+	X_fchown          *ebpf.Program `ebpf:"x_fchown"`
+	X_fchownat        *ebpf.Program `ebpf:"x_fchownat"`
+	X_fcntl           *ebpf.Program `ebpf:"x_fcntl"`
+	X_finitModule     *ebpf.Program `ebpf:"x_finit_module"`
+	X_flock           *ebpf.Program `ebpf:"x_flock"`
+	X_fsconfig        *ebpf.Program `ebpf:"x_fsconfig"`
+	X_fstat           *ebpf.Program `ebpf:"x_fstat"`
+	X_fstat64         *ebpf.Program `ebpf:"x_fstat64"`
+	X_futex           *ebpf.Program `ebpf:"x_futex"`
+	X_generic         *ebpf.Program `ebpf:"x_generic"`
+	X_getcwd          *ebpf.Program `ebpf:"x_getcwd"`
+	X_getdents        *ebpf.Program `ebpf:"x_getdents"`
+	X_getdents64      *ebpf.Program `ebpf:"x_getdents64"`
+	X_getegid         *ebpf.Program `ebpf:"x_getegid"`
+	X_geteuid         *ebpf.Program `ebpf:"x_geteuid"`
+	X_getgid          *ebpf.Program `ebpf:"x_getgid"`
+	X_getpeername     *ebpf.Program `ebpf:"x_getpeername"`
+	X_getresgid       *ebpf.Program `ebpf:"x_getresgid"`
+	X_getresuid       *ebpf.Program `ebpf:"x_getresuid"`
+	X_getrlimit       *ebpf.Program `ebpf:"x_getrlimit"`
+	X_getsockname     *ebpf.Program `ebpf:"x_getsockname"`
+	X_getsockopt      *ebpf.Program `ebpf:"x_getsockopt"`
+	X_getuid          *ebpf.Program `ebpf:"x_getuid"`
+	X_initModule      *ebpf.Program `ebpf:"x_init_module"`
+	X_inotifyInit     *ebpf.Program `ebpf:"x_inotify_init"`
+	X_inotifyInit1    *ebpf.Program `ebpf:"x_inotify_init1"`
+	X_ioUringEnter    *ebpf.Program `ebpf:"x_io_uring_enter"`
+	X_ioUringRegister *ebpf.Program `ebpf:"x_io_uring_register"`
+	X_ioUringSetup    *ebpf.Program `ebpf:"x_io_uring_setup"`
+	X_ioctl           *ebpf.Program `ebpf:"x_ioctl"`
+	X_keyctl          *ebpf.Program `ebpf:"x_keyctl"`
+	X_kill            *ebpf.Program `ebpf:"x_kill"`
+	X_lchown          *ebpf.Program `ebpf:"x_lchown"`
+	X_link            *ebpf.Program `ebpf:"x_link"`
+	X_linkat          *ebpf.Program `ebpf:"x_linkat"`
+	X_listen          *ebpf.Program `ebpf:"x_listen"`
+	X_lseek           *ebpf.Program `ebpf:"x_lseek"`
+	X_lstat           *ebpf.Program `ebpf:"x_lstat"`
+	X_lstat64         *ebpf.Program `ebpf:"x_lstat64"`
+	X_memfdCreate     *ebpf.Program `ebpf:"x_memfd_create"`
+	X_mkdir           *ebpf.Program `ebpf:"x_mkdir"`
+	X_mkdirat         *ebpf.Program `ebpf:"x_mkdirat"`
+	X_mknod           *ebpf.Program `ebpf:"x_mknod"`
+	X_mknodat         *ebpf.Program `ebpf:"x_mknodat"`
+	X_mlock           *ebpf.Program `ebpf:"x_mlock"`
+	X_mlock2          *ebpf.Program `ebpf:"x_mlock2"`
+	X_mlockall        *ebpf.Program `ebpf:"x_mlockall"`
+	X_mmap            *ebpf.Program `ebpf:"x_mmap"`
+	X_mmap2           *ebpf.Program `ebpf:"x_mmap2"`
+	X_mount           *ebpf.Program `ebpf:"x_mount"`
+	X_mprotect        *ebpf.Program `ebpf:"x_mprotect"`
+	X_munlock         *ebpf.Program `ebpf:"x_munlock"`
+	X_munlockall      *ebpf.Program `ebpf:"x_munlockall"`
+	X_munmap          *ebpf.Program `ebpf:"x_munmap"`
+	X_nanosleep       *ebpf.Program `ebpf:"x_nanosleep"`
+	X_newfstatat      *ebpf.Program `ebpf:"x_newfstatat"`
+	X_open            *ebpf.Program `ebpf:"x_open"`
+	X_openByHandleAt  *ebpf.Program `ebpf:"x_open_by_handle_at"`
+	X_openat          *ebpf.Program `ebpf:"x_openat"`
+	X_openat2         *ebpf.Program `ebpf:"x_openat2"`
+	X_pidfdGetfd      *ebpf.Program `ebpf:"x_pidfd_getfd"`
+	X_pidfdOpen       *ebpf.Program `ebpf:"x_pidfd_open"`
+	X_pipe            *ebpf.Program `ebpf:"x_pipe"`
+	X_pipe2           *ebpf.Program `ebpf:"x_pipe2"`
+	X_poll            *ebpf.Program `ebpf:"x_poll"`
+	X_ppoll           *ebpf.Program `ebpf:"x_ppoll"`
+	X_prctl           *ebpf.Program `ebpf:"x_prctl"`
+	X_pread64         *ebpf.Program `ebpf:"x_pread64"`
+	X_preadv          *ebpf.Program `ebpf:"x_preadv"`
+	X_prlimit64       *ebpf.Program `ebpf:"x_prlimit64"`
+	X_ptrace          *ebpf.Program `ebpf:"x_ptrace"`
+	X_pwrite64        *ebpf.Program `ebpf:"x_pwrite64"`
+	X_pwritev         *ebpf.Program `ebpf:"x_pwritev"`
+	X_quotactl        *ebpf.Program `ebpf:"x_quotactl"`
+	X_read            *ebpf.Program `ebpf:"x_read"`
+	X_readv           *ebpf.Program `ebpf:"x_readv"`
+	X_recv            *ebpf.Program `ebpf:"x_recv"`
+	X_recvfrom        *ebpf.Program `ebpf:"x_recvfrom"`
+	X_recvmmsg        *ebpf.Program `ebpf:"x_recvmmsg"`
+	X_recvmsg         *ebpf.Program `ebpf:"x_recvmsg"`
+	X_rename          *ebpf.Program `ebpf:"x_rename"`
+	X_renameat        *ebpf.Program `ebpf:"x_renameat"`
+	X_renameat2       *ebpf.Program `ebpf:"x_renameat2"`
+	X_rmdir           *ebpf.Program `ebpf:"x_rmdir"`
+	X_seccomp         *ebpf.Program `ebpf:"x_seccomp"`
+	X_select          *ebpf.Program `ebpf:"x_select"`
+	X_semctl          *ebpf.Program `ebpf:"x_semctl"`
+	X_semget          *ebpf.Program `ebpf:"x_semget"`
+	X_semop           *ebpf.Program `ebpf:"x_semop"`
+	X_send            *ebpf.Program `ebpf:"x_send"`
+	X_sendfile        *ebpf.Program `ebpf:"x_sendfile"`
+	X_sendfile64      *ebpf.Program `ebpf:"x_sendfile64"`
+	X_sendmmsg        *ebpf.Program `ebpf:"x_sendmmsg"`
+	X_sendmsg         *ebpf.Program `ebpf:"x_sendmsg"`
+	X_sendto          *ebpf.Program `ebpf:"x_sendto"`
+	X_setgid          *ebpf.Program `ebpf:"x_setgid"`
+	X_setns           *ebpf.Program `ebpf:"x_setns"`
+	X_setpgid         *ebpf.Program `ebpf:"x_setpgid"`
+	X_setregid        *ebpf.Program `ebpf:"x_setregid"`
+	X_setresgid       *ebpf.Program `ebpf:"x_setresgid"`
+	X_setresuid       *ebpf.Program `ebpf:"x_setresuid"`
+	X_setreuid        *ebpf.Program `ebpf:"x_setreuid"`
+	X_setrlimit       *ebpf.Program `ebpf:"x_setrlimit"`
+	X_setsid          *ebpf.Program `ebpf:"x_setsid"`
+	X_setsockopt      *ebpf.Program `ebpf:"x_setsockopt"`
+	X_setuid          *ebpf.Program `ebpf:"x_setuid"`
+	X_shutdown        *ebpf.Program `ebpf:"x_shutdown"`
+	X_signalfd        *ebpf.Program `ebpf:"x_signalfd"`
+	X_signalfd4       *ebpf.Program `ebpf:"x_signalfd4"`
+	X_socket          *ebpf.Program `ebpf:"x_socket"`
+	X_socketpair      *ebpf.Program `ebpf:"x_socketpair"`
+	X_splice          *ebpf.Program `ebpf:"x_splice"`
+	X_stat            *ebpf.Program `ebpf:"x_stat"`
+	X_stat64          *ebpf.Program `ebpf:"x_stat64"`
+	X_symlink         *ebpf.Program `ebpf:"x_symlink"`
+	X_symlinkat       *ebpf.Program `ebpf:"x_symlinkat"`
+	X_tgkill          *ebpf.Program `ebpf:"x_tgkill"`
+	X_timerfdCreate   *ebpf.Program `ebpf:"x_timerfd_create"`
+	X_tkill           *ebpf.Program `ebpf:"x_tkill"`
+	X_umount          *ebpf.Program `ebpf:"x_umount"`
+	X_umount2         *ebpf.Program `ebpf:"x_umount2"`
+	X_unlink          *ebpf.Program `ebpf:"x_unlink"`
+	X_unlinkat        *ebpf.Program `ebpf:"x_unlinkat"`
+	X_unshare         *ebpf.Program `ebpf:"x_unshare"`
+	X_userfaultfd     *ebpf.Program `ebpf:"x_userfaultfd"`
+	X_write           *ebpf.Program `ebpf:"x_write"`
+	X_writev          *ebpf.Program `ebpf:"x_writev"`
 }
 
 func (p *ProbePrograms) Close() error {
@@ -513,6 +666,7 @@ func (p *ProbePrograms) Close() error {
 		p.SchedFork,
 		p.Self,
 		p.SysExit,
+		p.X__llseek,
 		p.X_accept,
 		p.X_accept4,
 		p.X_access,
@@ -526,39 +680,60 @@ func (p *ProbePrograms) Close() error {
 		p.X_chroot,
 		p.X_clone,
 		p.X_close,
+		p.X_closeRange,
 		p.X_connect,
+		p.X_copyFileRange,
 		p.X_creat,
 		p.X_deleteModule,
 		p.X_dup,
 		p.X_dup2,
 		p.X_dup3,
+		p.X_epollCreate,
+		p.X_epollCreate1,
+		p.X_epollWait,
+		p.X_eventfd,
+		p.X_eventfd2,
 		p.X_execve,
 		p.X_fchdir,
 		p.X_fchmod,
 		p.X_fchmodat,
 		p.X_fchown,
 		p.X_fchownat,
+		p.X_fcntl,
 		p.X_finitModule,
+		p.X_flock,
 		p.X_fsconfig,
 		p.X_fstat,
 		p.X_fstat64,
 		p.X_futex,
 		p.X_generic,
 		p.X_getcwd,
+		p.X_getdents,
+		p.X_getdents64,
 		p.X_getegid,
 		p.X_geteuid,
 		p.X_getgid,
+		p.X_getpeername,
 		p.X_getresgid,
 		p.X_getresuid,
 		p.X_getrlimit,
+		p.X_getsockname,
+		p.X_getsockopt,
 		p.X_getuid,
 		p.X_initModule,
+		p.X_inotifyInit,
+		p.X_inotifyInit1,
+		p.X_ioUringEnter,
+		p.X_ioUringRegister,
+		p.X_ioUringSetup,
+		p.X_ioctl,
 		p.X_keyctl,
 		p.X_kill,
 		p.X_lchown,
 		p.X_link,
 		p.X_linkat,
 		p.X_listen,
+		p.X_lseek,
 		p.X_lstat,
 		p.X_lstat64,
 		p.X_memfdCreate,
@@ -579,22 +754,42 @@ func (p *ProbePrograms) Close() error {
 		p.X_nanosleep,
 		p.X_newfstatat,
 		p.X_open,
+		p.X_openByHandleAt,
 		p.X_openat,
 		p.X_openat2,
+		p.X_pidfdGetfd,
+		p.X_pidfdOpen,
 		p.X_pipe,
 		p.X_pipe2,
+		p.X_poll,
+		p.X_ppoll,
 		p.X_prctl,
+		p.X_pread64,
+		p.X_preadv,
 		p.X_prlimit64,
 		p.X_ptrace,
+		p.X_pwrite64,
+		p.X_pwritev,
 		p.X_quotactl,
+		p.X_read,
+		p.X_readv,
+		p.X_recv,
+		p.X_recvfrom,
+		p.X_recvmmsg,
+		p.X_recvmsg,
 		p.X_rename,
 		p.X_renameat,
 		p.X_renameat2,
 		p.X_rmdir,
 		p.X_seccomp,
+		p.X_select,
 		p.X_semctl,
 		p.X_semget,
 		p.X_semop,
+		p.X_send,
+		p.X_sendfile,
+		p.X_sendfile64,
+		p.X_sendmmsg,
 		p.X_sendmsg,
 		p.X_sendto,
 		p.X_setgid,
@@ -606,13 +801,20 @@ func (p *ProbePrograms) Close() error {
 		p.X_setreuid,
 		p.X_setrlimit,
 		p.X_setsid,
+		p.X_setsockopt,
 		p.X_setuid,
+		p.X_shutdown,
+		p.X_signalfd,
+		p.X_signalfd4,
 		p.X_socket,
+		p.X_socketpair,
+		p.X_splice,
 		p.X_stat,
 		p.X_stat64,
 		p.X_symlink,
 		p.X_symlinkat,
 		p.X_tgkill,
+		p.X_timerfdCreate,
 		p.X_tkill,
 		p.X_umount,
 		p.X_umount2,
@@ -620,6 +822,8 @@ func (p *ProbePrograms) Close() error {
 		p.X_unlinkat,
 		p.X_unshare,
 		p.X_userfaultfd,
+		p.X_write,
+		p.X_writev,
 	)
 }
 

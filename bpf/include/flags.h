@@ -74,6 +74,69 @@ __inline_always u32 flags__fd(u32 v)
 	return MOVE(v, O_NONBLOCK, F_NONBLOCK) | MOVE(v, O_CLOEXEC, F_CLOEXEC);
 }
 
+/* lseek's whence; those that the format doesn't have are SEEK_SET to it. */
+__inline_always u8 flags__whence(u32 v)
+{
+	return v <= 2 ? v : 0;
+}
+
+/* The format's number of an fcntl command, 0 for one it doesn't have. 12 to 14 are 32-bit programs' 64-bit locks. */
+__inline_always u8 flags__fcntl(u32 v)
+{
+	switch (v) {
+	case 0: /* DUPFD */
+	case 1: /* GETFD */
+	case 2: /* SETFD */
+	case 3: /* GETFL */
+	case 4: /* SETFL */
+	case 5: /* GETLK */
+		return v + 1;
+	case 6: /* SETLK */
+		return 8;
+	case 7: /* SETLKW */
+		return 9;
+	case 8: /* SETOWN */
+		return 10;
+	case 9: /* GETOWN */
+		return 12;
+	case 10: /* SETSIG */
+		return 13;
+	case 11: /* GETSIG */
+		return 15;
+	case 12: /* GETLK64 */
+	case 13: /* SETLK64 */
+	case 14: /* SETLKW64 */
+		return v - 12 + 17;
+	case 15: /* SETOWN_EX */
+	case 16: /* GETOWN_EX */
+		return v - 15 + 21;
+	case 36: /* OFD_GETLK */
+	case 37: /* OFD_SETLK */
+	case 38: /* OFD_SETLKW */
+		return v - 36 + 30;
+	case 1024: /* SETLEASE */
+	case 1025: /* GETLEASE */
+		return v - 1024 + 23;
+	case 1029: /* CANCELLK */
+	case 1030: /* DUPFD_CLOEXEC */
+		return v - 1029 + 25;
+	case 1026: /* NOTIFY */
+		return 27;
+	case 1031: /* SETPIPE_SZ */
+	case 1032: /* GETPIPE_SZ */
+		return v - 1031 + 28;
+	}
+	return 0;
+}
+
+/* What came of an fd that was polled. */
+__inline_always u16 flags__poll(u32 v)
+{
+	return (v & 7) /* POLLIN, POLLPRI, POLLOUT */ | MOVE(v, 0x2000, 0x08) /* RDHUP */ | MOVE(v, 0x0008, 0x10) /* ERR */ |
+	       MOVE(v, 0x0010, 0x20) /* HUP */ | MOVE(v, 0x0020, 0x40) /* NVAL */ | MOVE(v, 0x0040, 0x80) /* RDNORM */ |
+	       MOVE(v, 0x0080, 0x100) /* RDBAND */ | MOVE(v, 0x0100, 0x200) /* WRNORM */ | MOVE(v, 0x0200, 0x400) /* WRBAND */;
+}
+
 /* openat2's resolve. */
 __inline_always u32 flags__resolve(u32 v)
 {

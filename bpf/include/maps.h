@@ -9,7 +9,7 @@
 #define TYPES 512  /* event types */
 
 /* Why an event is lost. The order is that of probe.Cause. */
-enum { LOST_RING, LOST_BUSY, LOST_CAUSES };
+enum { LOST_RING, LOST_BUSY, LOST_TURN, LOST_CAUSES };
 #define PATH_MAX 4096
 #define NAME_MAX 256
 
@@ -31,7 +31,8 @@ struct cpu {
 	u64 busy;        /* how many programs want the scratch; the first one has it */
 	u64 path_at;     /* where the path being built begins in path */
 	u64 at;          /* where the next string goes, bytes from the body's start */
-	u64 pad[5];      /* what is above shares one cache line */
+	u32 turn_tid, turn; /* see submit__turn */
+	u64 pad[4];      /* what is above shares one cache line */
 	struct made made[SLOTS]; /* by slot; [0] is what no system call stands for */
 	u64 lost[LOST_CAUSES][TYPES]; /* by cause and event type */
 	u64 forget[3];   /* see read_core.h */

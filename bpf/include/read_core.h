@@ -90,6 +90,7 @@ __inline_always u32 read__nr(struct pt_regs *regs)
 
 /* A system call as it ends: its registers, which ABI they follow, who made it. */
 struct call {
+	void *ctx;
 	struct pt_regs *regs;
 	struct cpu *cpu;
 	u32 nr, compat, tid;
@@ -130,6 +131,40 @@ __inline_always u64 read__pointer_size(u32 compat)
 #endif
 }
 
+/* Argument i of the system call, a long: offsets. */
+__inline_always s64 read__long(const struct call *c, int i)
+{
+	u64 v = read__arg(c, i);
+#if defined(__TARGET_ARCH_arm)
+	return (s32)v;
+#else
+	return c->compat ? (s32)v : (s64)v;
+#endif
+}
+
+/* An offset of 64 bits at argument i: 32-bit calls have it in two, which on Arm begin at an even one. */
+__inline_always u64 read__pos(const struct call *c, int i)
+{
+#if defined(__TARGET_ARCH_arm)
+	i += i & 1;
+	return read__arg(c, i) | read__arg(c, i + 1) << 32;
+#elif defined(__TARGET_ARCH_arm64)
+	if (c->compat)
+		return read__arg(c, i + (i & 1)) | read__arg(c, i + (i & 1) + 1) << 32;
+#else
+	if (c->compat)
+		return read__arg(c, i) | read__arg(c, i + 1) << 32;
+#endif
+	return read__arg(c, i);
+}
+
+/* The same of preadv and pwritev, which have two arguments for it everywhere and use the second in 32-bit calls. */
+__inline_always u64 read__posv(const struct call *c, int i)
+{
+	u64 v = read__arg(c, i);
+	return read__pointer_size(c->compat) == 4 ? v | read__arg(c, i + 1) << 32 : v;
+}
+
 #define LCHOWN32 198
 
 /*
@@ -162,9 +197,9 @@ __inline_always u64 read__user_timespec(u64 ptr, u64 size)
 /* The pointer at index i of a user-space array of pointers of size bytes each, 4 or 8; 0 when it can't be read. */
 __inline_always u64 read__user_pointer(u64 array, u32 i, u64 size)
 {
-	u64 p = 0;
-	bpf_probe_read_user(&p, size & 12, (void *)(array + size * i));
-	return p;
+	u64 p[2] = {}; /* of which the second is never written, but to the verifier size is anything within the mask */
+	bpf_probe_read_user(p, size & 12, (void *)(array + size * i));
+	return p[0];
 }
 
 #endif

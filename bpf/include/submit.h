@@ -110,8 +110,8 @@ __inline_always bool submit__begin(struct rec *r, struct cpu *c, u32 type, u32 n
 	return true;
 }
 
-/* Copies the scratch's record into the ring. */
-__inline_always void submit__scratch(struct rec *r)
+/* Copies the scratch's record into the ring, and keeps the scratch. */
+__inline_always void submit__copy_scratch(struct rec *r)
 {
 	struct cpu *c = r->cpu;
 	u64 len = c->at & (2 * BODY_MAX - 1);
@@ -123,7 +123,13 @@ __inline_always void submit__scratch(struct rec *r)
 		submit__count_lost(c, LOST_RING, *(volatile u16 *)(c->rec + RECORD_TYPE), r->slot);
 	else
 		submit__count_sent(r);
-	submit__add(&c->busy, -1);
+}
+
+/* Copies the scratch's record into the ring. */
+__inline_always void submit__scratch(struct rec *r)
+{
+	submit__copy_scratch(r);
+	submit__add(&r->cpu->busy, -1);
 }
 
 /* The same for a system call that ends, by the name of its event type. */
@@ -136,7 +142,7 @@ __inline_always void submit__scratch(struct rec *r)
 	SEC("tp_btf/sys_exit")                                                                                         \
 	int BPF_PROG(x_##name, struct pt_regs *regs, long ret)                                                         \
 	{                                                                                                              \
-		struct call c = {.regs = regs, .cpu = submit__cpu()};                                                  \
+		struct call c = {.ctx = ctx, .regs = regs, .cpu = submit__cpu()};                                  \
 		if (!c.cpu)                                                                                            \
 			return 0;                                                                                      \
 		c.nr = read__nr(regs);                                                                                 \
@@ -146,5 +152,46 @@ __inline_always void submit__scratch(struct rec *r)
 		return call_##name(c, read__ret(c.compat, ret));                                                       \
 	}                                                                                                              \
 	__inline_always int call_##name(struct call c, s64 ret)
+
+/*
+ * Turns: a call that becomes several events makes one in each run of its program, which then calls itself. The kernel lets
+ * it do so some 32 times; what remains is counted as lost. Between two turns the scratch stays taken, so that what the CPU's
+ * memory says of the turn is still true in the next.
+ */
+
+/* The number of this turn, from 0. */
+__inline_always u32 submit__turn(const struct call *c)
+{
+	if (c->cpu->turn_tid != c->tid)
+		return 0;
+	u32 turn = c->cpu->turn;
+	c->cpu->turn_tid = 0;
+	submit__add(&c->cpu->busy, -1);
+	return turn;
+}
+
+/* Counts what would come after turn i of n. */
+__inline_always void submit__lose_turns(const struct call *c, u32 type, u32 i, s64 n)
+{
+	if (n <= i + 1)
+		return;
+	submit__add(&c->cpu->made[c->slot & (SLOTS - 1)].lost, n - i - 1);
+	submit__add(&c->cpu->lost[LOST_TURN][type & (TYPES - 1)], n - i - 1);
+}
+
+/* Ends turn i of n by handing the record over. Does not come back when there is a next one. */
+__inline_always void submit__take_turn(struct rec *r, const struct call *c, u32 type, u32 i, s64 n)
+{
+	struct cpu *cpu = c->cpu;
+	submit__copy_scratch(r);
+	if (n > i + 1) {
+		cpu->turn = i + 1;
+		cpu->turn_tid = c->tid;
+		bpf_tail_call(c->ctx, &calls, c->slot);
+		cpu->turn_tid = 0;
+		submit__lose_turns(c, type, i, n);
+	}
+	submit__add(&cpu->busy, -1);
+}
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* close, dup, dup2, dup3, pipe, pipe2 */
+/* close, close_range, dup, dup2, dup3, pipe, pipe2 */
 
 CALL(close)
 {
@@ -10,6 +10,23 @@ CALL(close)
 	store__s64(&r, ret);
 	/* fd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
+	submit__reserved(&r);
+	return 0;
+}
+
+CALL(close_range)
+{
+	struct rec r;
+	if (!RESERVE(&r, &c, SYSCALL_CLOSE_RANGE_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* first: ParamUint32 */
+	store__u32(&r, read__arg(&c, 0));
+	/* last: ParamUint32 */
+	store__u32(&r, read__arg(&c, 1));
+	/* flags: ParamFlags32; CLOSE_RANGE_UNSHARE, CLOSE_RANGE_CLOEXEC */
+	store__u32(&r, read__arg(&c, 2) & 6);
 	submit__reserved(&r);
 	return 0;
 }

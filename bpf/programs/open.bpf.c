@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* open, openat, openat2, creat */
+/* open, openat, openat2, creat, open_by_handle_at */
 
 __inline_always u32 open__flags(u32 flags, const struct opened *o)
 {
@@ -103,6 +103,31 @@ CALL(creat)
 	store__u64(&r, o.ino);
 	/* creat_flags: ParamFlags16 */
 	store__u16(&r, o.layer == LAYER_UPPER ? 1 : o.layer == LAYER_LOWER ? 2 : 0);
+	submit__scratch(&r);
+	return 0;
+}
+
+CALL(open_by_handle_at)
+{
+	struct rec r;
+	if (!BEGIN(&r, &c, SYSCALL_OPEN_BY_HANDLE_AT_X))
+		return 0;
+	struct opened o = read__opened(ret);
+	/* fd: ParamFd */
+	store__s64(&r, ret);
+	/* mountfd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	/* flags: ParamFlags32 */
+	store__u32(&r, open__flags(read__arg(&c, 2), &o));
+	/* path: ParamFspath; what was opened, as a handle names nothing that could be read */
+	if (ret >= 0)
+		store__file_path(&r, read__file(read__task(), ret));
+	else
+		store__missing(&r);
+	/* dev: ParamUint32 */
+	store__u32(&r, o.dev);
+	/* ino: ParamUint64 */
+	store__u64(&r, o.ino);
 	submit__scratch(&r);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* socket, connect, bind, listen, accept, accept4. ia32 may make them through socketcall(2), hence read__net_args. */
+/* socket, socketpair, connect, bind, listen, accept, accept4, shutdown, getsockname, getpeername. ia32 may make them through socketcall(2), hence read__net_args. */
 
 CALL(socket)
 {
@@ -125,5 +125,78 @@ CALL(accept4)
 	/* flags: ParamInt32 */
 	store__s32(&r, flags__fd(a[3]));
 	submit__scratch(&r);
+	return 0;
+}
+
+CALL(socketpair)
+{
+	struct rec r;
+	u64 a[4], ends[2] = {};
+	s32 fds[2] = {-1, -1};
+	read__net_args(&c, a, 4);
+	if (ret == 0) {
+		if (bpf_probe_read_user(fds, sizeof(fds), (void *)a[3]))
+			fds[0] = fds[1] = -1;
+		struct unix_sock *sk = (void *)read__sock(fds[0]);
+		if (sk) {
+			ends[0] = (u64)forget(&c.cpu->forget[0], sk);
+			ends[1] = (u64)forget(&c.cpu->forget[1], READ(sk, peer));
+		}
+	}
+	if (!RESERVE(&r, &c, SOCKET_SOCKETPAIR_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* fd1: ParamFd; -1 for none */
+	store__s64(&r, fds[0]);
+	/* fd2: ParamFd */
+	store__s64(&r, fds[1]);
+	/* source: ParamUint64; the addresses of the two ends' structs */
+	store__u64(&r, ends[0]);
+	/* peer: ParamUint64 */
+	store__u64(&r, ends[1]);
+	/* domain: ParamEnumflags32 */
+	store__u32(&r, a[0]);
+	/* type: ParamUint32 */
+	store__u32(&r, a[1]);
+	/* proto: ParamUint32 */
+	store__u32(&r, a[2]);
+	submit__reserved(&r);
+	return 0;
+}
+
+CALL(shutdown)
+{
+	struct rec r;
+	u64 a[2];
+	read__net_args(&c, a, 2);
+	if (!RESERVE(&r, &c, SOCKET_SHUTDOWN_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* fd: ParamFd */
+	store__s64(&r, (s32)a[0]);
+	/* how: ParamEnumflags8; the format's numbers are the kernel's, all ones for one that isn't known */
+	store__u8(&r, (u32)a[1] <= 2 ? a[1] : 0xff);
+	submit__reserved(&r);
+	return 0;
+}
+
+/* These two events have no parameters. */
+CALL(getsockname)
+{
+	struct rec r;
+	if (!RESERVE(&r, &c, SOCKET_GETSOCKNAME_X))
+		return 0;
+	submit__reserved(&r);
+	return 0;
+}
+
+CALL(getpeername)
+{
+	struct rec r;
+	if (!RESERVE(&r, &c, SOCKET_GETPEERNAME_X))
+		return 0;
+	submit__reserved(&r);
 	return 0;
 }

@@ -21,6 +21,7 @@ type Cause uint8
 const (
 	CauseRing Cause = iota // the ring buffer was full
 	CauseBusy              // another program of the same CPU was making a record
+	CauseTurn              // one of several messages of a call, of which the kernel lets the probe take some thirty
 	NumCauses
 )
 
@@ -31,6 +32,8 @@ func (c Cause) String() string {
 		return "ring_full"
 	case CauseBusy:
 		return "scratch_busy"
+	case CauseTurn:
+		return "many_messages"
 	}
 	return fmt.Sprintf("cause %d", uint8(c))
 }

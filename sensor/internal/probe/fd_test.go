@@ -44,6 +44,24 @@ func pipeCase(name, what string, typ event.Type, want []any, flags ...uintptr) c
 	}}
 }
 
+// Flags of close_range: the kernel's and the event format's.
+const closeRangeUnshare, closeRangeCloexec = 2, 4
+
+func closeRangeCase(what string, flags uintptr, want int) callCase {
+	return callCase{"close_range", what, event.SyscallCloseRangeX, func(t *env) []any {
+		const first, last = 1010, 1020 // beyond those that are in use
+		if err := unix.Dup3(int(devNull(t)), first+3, 0); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(first + 3) })
+		r := t.call("close_range", first, last, flags)
+		if old := unix.CloseRange(1<<30, 1<<30, uint(flags)); r != 0 && old == nil {
+			t.Fatalf("close_range: %v", unix.Errno(-r)) // CLOSE_RANGE_CLOEXEC came with 5.11
+		}
+		return []any{r, first, last, want}
+	}}
+}
+
 func fdCases() []callCase {
 	return []callCase{
 		{"close", "ok", event.SyscallCloseX, func(t *env) []any {
@@ -60,6 +78,17 @@ func fdCases() []callCase {
 		{"close", "negative", event.SyscallCloseX, func(t *env) []any {
 			t.call("close", ^uintptr(0))
 			return []any{errno(unix.EBADF), -1}
+		}},
+		closeRangeCase("ok", 0, 0),
+		closeRangeCase("close on exec", closeRangeCloexec, closeRangeCloexec),
+		closeRangeCase("unshare", closeRangeUnshare, closeRangeUnshare),
+		{"close_range", "bad flags", event.SyscallCloseRangeX, func(t *env) []any {
+			t.call("close_range", 3, 5, 8)
+			return []any{errno(unix.EINVAL), 3, 5, 0}
+		}},
+		{"close_range", "backwards", event.SyscallCloseRangeX, func(t *env) []any {
+			t.call("close_range", 0xffffffff, 7, 0)
+			return []any{errno(unix.EINVAL), 0xffffffff, 7, 0}
 		}},
 		{"dup", "ok", event.SyscallDupV1X, func(t *env) []any {
 			fd := devNull(t)

@@ -79,6 +79,7 @@ func TestEveryCallIsTested(t *testing.T) {
 		openCases(), fdCases(), pathCases(), mountCases(), credCases(), miscCases(), sockCases(), failedExecCases(), compatCases(),
 		statsCases(), memoryCases(), limitCases(), getIDCases(), semaphoreCases(), futexCases(),
 		keyctlCases(), quotactlCases(), fsconfigCases(), adminCases(), compatIDCases(),
+		readCases(), pollCases(), anonCases(), fdopCases(), recvCases(), sockoptCases(),
 	} {
 		for _, c := range cases {
 			tested[c.call] = true
@@ -302,11 +303,11 @@ func TestSharedLayout(t *testing.T) {
 	if !ok {
 		t.Fatalf("cpus holds %v", spec.Maps["cpus"].Value)
 	}
-	offsets := map[string]uint32{}
+	offsets, members := map[string]uint32{}, map[string]btf.Type{}
 	for _, m := range cpu.Members {
-		offsets[m.Name] = m.Offset.Bytes()
+		offsets[m.Name], members[m.Name] = m.Offset.Bytes(), m.Type
 	}
-	made, ok := btf.UnderlyingType(cpu.Members[4].Type.(*btf.Array).Type).(*btf.Struct)
+	made, ok := btf.UnderlyingType(members["made"].(*btf.Array).Type).(*btf.Struct)
 	if !ok || made.Name != "made" || made.Size != madeSize {
 		t.Errorf("the counters are %v", made)
 	}

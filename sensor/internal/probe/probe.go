@@ -86,6 +86,7 @@ var shared = map[string]string{
 	"getresuid32": "getresuid", "getresgid32": "getresgid", "setuid32": "setuid", "setgid32": "setgid",
 	"setreuid32": "setreuid", "setregid32": "setregid", "setresuid32": "setresuid", "setresgid32": "setresgid",
 	"chown32": "chown", "lchown32": "lchown", "fchown32": "fchown", "ugetrlimit": "getrlimit", "futex_time64": "futex",
+	"fcntl64": "fcntl",
 }
 
 // always are the hooks without which state can't be kept, and the dispatcher.

@@ -188,6 +188,15 @@ func message(name []byte, pieces ...[]byte) uintptr {
 
 var keptHeads []*unix.Msghdr
 
+func isZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
+
+func shutdownCase(what string, how uintptr, want int) callCase {
+	return callCase{"shutdown", what, event.SocketShutdownX, func(t *env) []any {
+		fd, _, _ := streams(t, "")
+		return []any{t.must("shutdown", uintptr(fd), how), fd, want}
+	}}
+}
+
 func sockCases() []callCase {
 	path := func(t *env) string { return filepath.Join(t.TempDir(), "s") }
 	un := func(name string) []byte { return append(append([]byte{unix.AF_UNIX}, name...), 0) }
@@ -307,6 +316,40 @@ func sockCases() []callCase {
 		{"accept4", "no socket", event.SocketAccept4V6X, func(t *env) []any {
 			t.call("accept4", devNull(t), 0, 0, 0)
 			return []any{errno(unix.ENOTSOCK), missing{}, 0, 0, 0, 0}
+		}},
+
+		{"socketpair", "ok", event.SocketSocketpairX, func(t *env) []any {
+			b := make([]byte, 8)
+			typ := unix.SOCK_STREAM | unix.SOCK_CLOEXEC
+			r := t.must("socketpair", unix.AF_UNIX, uintptr(typ), 0, addr(b))
+			fds := [2]int64{int64(binary.NativeEndian.Uint32(b)), int64(binary.NativeEndian.Uint32(b[4:]))}
+			closing(t, fds[0])
+			closing(t, fds[1])
+			var source []byte
+			return []any{r, fds[0], fds[1], check(func(t *testing.T, _ string, b []byte) { source = b }), check(func(t *testing.T, _ string, b []byte) {
+				if isZero(source) || isZero(b) || bytes.Equal(source, b) {
+					t.Errorf("the ends are %x and %x", source, b)
+				}
+			}), unix.AF_UNIX, typ, 0}
+		}},
+		{"socketpair", "bad family", event.SocketSocketpairX, func(t *env) []any {
+			t.call("socketpair", unix.AF_INET, unix.SOCK_STREAM, 6, addr(make([]byte, 8)))
+			return []any{errno(unix.EOPNOTSUPP), -1, -1, 0, 0, unix.AF_INET, unix.SOCK_STREAM, 6}
+		}},
+		shutdownCase("receiving", unix.SHUT_RD, 0), shutdownCase("sending", unix.SHUT_WR, 1), shutdownCase("both", unix.SHUT_RDWR, 2),
+		{"shutdown", "bad", event.SocketShutdownX, func(t *env) []any {
+			t.call("shutdown", badFD, ^uintptr(0))
+			return []any{errno(unix.EBADF), badFD, 0xff}
+		}},
+		{"getsockname", "ok", event.SocketGetsocknameX, func(t *env) []any {
+			fd := socketFD(t, unix.AF_INET, unix.SOCK_STREAM)
+			t.must("getsockname", uintptr(fd), addr(make([]byte, 16)), addr([]byte{16, 0, 0, 16}))
+			return []any{}
+		}},
+		{"getpeername", "not connected", event.SocketGetpeernameX, func(t *env) []any {
+			fd := socketFD(t, unix.AF_INET, unix.SOCK_STREAM)
+			t.call("getpeername", uintptr(fd), addr(make([]byte, 16)), addr([]byte{16, 0, 0, 16}))
+			return []any{}
 		}},
 
 		{"sendto", "to an address", event.SocketSendtoX, func(t *env) []any {

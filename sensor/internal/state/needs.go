@@ -7,8 +7,10 @@ func Needs(t event.Type) bool {
 	switch t {
 	case event.SocketListenX, event.SyscallSetnsX, event.SyscallUnshareX, event.SyscallSetpgidX, event.SyscallSetrlimitX, event.SyscallPrlimitX:
 		return true
-	case event.SocketSendtoX, event.SocketSendmsgX, event.SocketRecvfromX, event.SocketRecvmsgX:
+	case event.SocketSendtoX, event.SocketSendmsgX, event.SocketSendmmsgX, event.SocketRecvfromX, event.SocketRecvmsgX, event.SocketRecvmmsgX:
 		return false // they only tell more of datagram sockets
+	case event.SocketShutdownX, event.SocketGetsockoptX:
+		return false // they change what a socket does, not what it is
 	}
 	in := t.Info()
 	return t.Current() && in.Origin == event.OriginSyscall && in.Flags&(event.FlagCreatesFd|event.FlagDestroysFd|event.FlagModifiesState) != 0
