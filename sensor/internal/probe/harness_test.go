@@ -18,6 +18,7 @@ import (
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
+	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
 // needProbe returns a probe that is attached and sees this process too. There is one for all tests. It skips where
@@ -213,6 +214,10 @@ func runCases(t *testing.T, cases []callCase) {
 			if number(c.call) >= 0 && !slices.Contains(l.p.Syscalls(), c.call) {
 				t.Fatalf("no program for %s: %s", c.call, l.p.reason(program(c.call)))
 			}
+			before, err := l.p.MadeBy(c.call)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var want []any
 			e := &env{T: t, l: l, name: c.call}
 			var recs []event.Record
@@ -238,6 +243,18 @@ func runCases(t *testing.T, cases []callCase) {
 			}
 			checkRecord(t, got, want)
 			checkHead(t, e, got)
+			after, err := l.p.MadeBy(c.call)
+			if err != nil || after.Total() < before.Total()+uint64(e.made) {
+				t.Errorf("%d calls, and their program has made %d events: %v", e.made, after.Total()-before.Total(), err)
+			}
+			if !t.Failed() {
+				native, compat := arches()
+				arch := native
+				if e.origin&wasmabi.OriginCompat != 0 {
+					arch = compat
+				}
+				proven(c.call, event.Arch(arch), testedParams)
+			}
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"flag"
 	"os"
 	"testing"
 	"unsafe"
@@ -15,6 +16,12 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(childEnv) {
 	case "":
 		code := m.Run()
+		if code == 0 && theLive != nil && wholeRun() {
+			if err := checkCoverage(); err != nil {
+				os.Stderr.WriteString(err.Error() + "\n")
+				code = 1
+			}
+		}
 		if theLive != nil {
 			theLive.rd.Close()
 			theLive.p.Close()
@@ -60,6 +67,16 @@ func TestMain(m *testing.M) {
 		unix.Kill(-unix.Getpgrp(), unix.SIGTERM) // the group is this process's own
 	}
 	os.Exit(0)
+}
+
+// wholeRun reports whether all tests ran.
+func wholeRun() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return false
+		}
+	}
+	return !testing.Short()
 }
 
 func fatal(err error) {

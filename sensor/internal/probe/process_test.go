@@ -463,6 +463,10 @@ func TestClone(t *testing.T) {
 			checkRecord(t, child, cloneParams(t, 0, pid, pid, os.Getpid(), c.flags, check(someTime)))
 			exit := the(t, recs, event.ProcexitV1E, pid)
 			checkRecord(t, exit, []any{7 << 8, 7, 0, 0, 0})
+			if !t.Failed() {
+				native, _ := arches()
+				proven(c.call, event.Arch(native), testedParams)
+			}
 		})
 	}
 	t.Run("thread", func(t *testing.T) {

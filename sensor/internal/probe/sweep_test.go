@@ -54,6 +54,8 @@ type sweep struct {
 	name string // the server's name for the architecture
 	s    *rawcall.Server
 	n    map[bool]int // calls seen, by whether they have a program of their own
+
+	served map[string]Served
 }
 
 // server returns a server that runs, which needn't be the one before.
@@ -67,6 +69,7 @@ func (w *sweep) server() *rawcall.Server {
 			w.t.Fatal(err)
 		}
 		w.s = s
+		tests.compat = tests.compat || w.abi == 1
 	}
 	return w.s
 }
@@ -187,6 +190,7 @@ func resultOf(r event.Record) (int64, bool) {
 func (w *sweep) one(sc *event.Syscall, nr uint32, args [6]uint64, data []byte, want [6]uint64) {
 	t := w.t
 	t.Helper()
+	asked := sc.Name
 	if manners[sc.Name] == forgets {
 		sc = call(sigreturn) // sigreturn too, which can't be told from it any more
 	}
@@ -195,11 +199,8 @@ func (w *sweep) one(sc *event.Syscall, nr uint32, args [6]uint64, data []byte, w
 		t.Fatal(err)
 	}
 	res, came, recs := w.make(sc.Name, nr, args, data)
-	parsed := w.l.p.coll.Programs[program(sc.Name)] != nil
-	typ := event.GenericX
-	if parsed {
-		typ = sc.Exit
-	}
+	typ := w.served[sc.Name].Type
+	parsed := typ != event.GenericX
 	var got []event.Record
 	for _, r := range recs {
 		if r.Type() != typ || r.NR() != nr && r.NR() != event.NoNR && manners[sc.Name] != forgets {
@@ -246,6 +247,12 @@ func (w *sweep) one(sc *event.Syscall, nr uint32, args [6]uint64, data []byte, w
 	if after, err := w.l.p.MadeBy(sc.Name); err != nil || after.Total() == before.Total() {
 		t.Errorf("%s(%d): its program has made no event: %+v, %v", sc.Name, nr, after, err)
 	}
+	failed := t.Failed()
+	defer func() {
+		if !failed && !t.Failed() {
+			proven(asked, w.arch, testedCall)
+		}
+	}()
 	if parsed {
 		return
 	}
@@ -283,7 +290,14 @@ func newSweep(t *testing.T, abi int) *sweep {
 	if names[arch] == "" {
 		t.Skip("no program makes calls for tests here")
 	}
-	w := &sweep{t: t, l: l, arch: event.Arch(arch), abi: abi, name: names[arch], n: map[bool]int{}}
+	w := &sweep{t: t, l: l, arch: event.Arch(arch), abi: abi, name: names[arch], n: map[bool]int{}, served: map[string]Served{}}
+	served, err := Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range served {
+		w.served[s.Syscall.Name] = s
+	}
 	t.Cleanup(w.close)
 	return w
 }
