@@ -43,7 +43,7 @@ func main() {
 			i++
 			params = append(params, strings.Fields(lines[i])[1])
 		}
-		if strings.Contains(","+f[5]+",", ",old,") || (strings.HasSuffix(f[2], "_E") && f[2] != "PROCEXIT_1_E") {
+		if strings.Contains(","+f[5]+",", ",old,") || (strings.HasSuffix(f[2], "_E") && !strings.HasPrefix(f[4], "tracepoint/")) {
 			continue // met in old captures only
 		}
 		end := 4 * len(params)

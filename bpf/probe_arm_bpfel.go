@@ -22,7 +22,9 @@ const (
 	ProbeProgSchedExec         = "sched_exec"
 	ProbeProgSchedExit         = "sched_exit"
 	ProbeProgSchedFork         = "sched_fork"
+	ProbeProgSchedSwitch       = "sched_switch"
 	ProbeProgSelf              = "self"
+	ProbeProgSignalDeliver     = "signal_deliver"
 	ProbeProgSysExit           = "sys_exit"
 	ProbeProgX__llseek         = "x__llseek"
 	ProbeProgX_accept          = "x_accept"
@@ -244,7 +246,9 @@ type ProbeProgramSpecs struct {
 	SchedExec         *ebpf.ProgramSpec `ebpf:"sched_exec"`
 	SchedExit         *ebpf.ProgramSpec `ebpf:"sched_exit"`
 	SchedFork         *ebpf.ProgramSpec `ebpf:"sched_fork"`
+	SchedSwitch       *ebpf.ProgramSpec `ebpf:"sched_switch"`
 	Self              *ebpf.ProgramSpec `ebpf:"self"`
+	SignalDeliver     *ebpf.ProgramSpec `ebpf:"signal_deliver"`
 	SysExit           *ebpf.ProgramSpec `ebpf:"sys_exit"`
 	X__llseek         *ebpf.ProgramSpec `ebpf:"x__llseek"`
 	X_accept          *ebpf.ProgramSpec `ebpf:"x_accept"`
@@ -497,7 +501,9 @@ type ProbePrograms struct {
 	SchedExec         *ebpf.Program `ebpf:"sched_exec"`
 	SchedExit         *ebpf.Program `ebpf:"sched_exit"`
 	SchedFork         *ebpf.Program `ebpf:"sched_fork"`
+	SchedSwitch       *ebpf.Program `ebpf:"sched_switch"`
 	Self              *ebpf.Program `ebpf:"self"`
+	SignalDeliver     *ebpf.Program `ebpf:"signal_deliver"`
 	SysExit           *ebpf.Program `ebpf:"sys_exit"`
 	X__llseek         *ebpf.Program `ebpf:"x__llseek"`
 	X_accept          *ebpf.Program `ebpf:"x_accept"`
@@ -664,7 +670,9 @@ func (p *ProbePrograms) Close() error {
 		p.SchedExec,
 		p.SchedExit,
 		p.SchedFork,
+		p.SchedSwitch,
 		p.Self,
+		p.SignalDeliver,
 		p.SysExit,
 		p.X__llseek,
 		p.X_accept,

@@ -19,10 +19,14 @@ const (
 	ProbeMapCalls              = "calls"
 	ProbeMapCpus               = "cpus"
 	ProbeMapRing               = "ring"
+	ProbeProgPageFaultKern     = "page_fault_kern"
+	ProbeProgPageFaultUser     = "page_fault_user"
 	ProbeProgSchedExec         = "sched_exec"
 	ProbeProgSchedExit         = "sched_exit"
 	ProbeProgSchedFork         = "sched_fork"
+	ProbeProgSchedSwitch       = "sched_switch"
 	ProbeProgSelf              = "self"
+	ProbeProgSignalDeliver     = "signal_deliver"
 	ProbeProgSysExit           = "sys_exit"
 	ProbeProgX__llseek         = "x__llseek"
 	ProbeProgX_accept          = "x_accept"
@@ -241,10 +245,14 @@ type ProbeSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeProgramSpecs struct {
+	PageFaultKern     *ebpf.ProgramSpec `ebpf:"page_fault_kern"`
+	PageFaultUser     *ebpf.ProgramSpec `ebpf:"page_fault_user"`
 	SchedExec         *ebpf.ProgramSpec `ebpf:"sched_exec"`
 	SchedExit         *ebpf.ProgramSpec `ebpf:"sched_exit"`
 	SchedFork         *ebpf.ProgramSpec `ebpf:"sched_fork"`
+	SchedSwitch       *ebpf.ProgramSpec `ebpf:"sched_switch"`
 	Self              *ebpf.ProgramSpec `ebpf:"self"`
+	SignalDeliver     *ebpf.ProgramSpec `ebpf:"signal_deliver"`
 	SysExit           *ebpf.ProgramSpec `ebpf:"sys_exit"`
 	X__llseek         *ebpf.ProgramSpec `ebpf:"x__llseek"`
 	X_accept          *ebpf.ProgramSpec `ebpf:"x_accept"`
@@ -494,10 +502,14 @@ type ProbeVariables struct {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbePrograms struct {
+	PageFaultKern     *ebpf.Program `ebpf:"page_fault_kern"`
+	PageFaultUser     *ebpf.Program `ebpf:"page_fault_user"`
 	SchedExec         *ebpf.Program `ebpf:"sched_exec"`
 	SchedExit         *ebpf.Program `ebpf:"sched_exit"`
 	SchedFork         *ebpf.Program `ebpf:"sched_fork"`
+	SchedSwitch       *ebpf.Program `ebpf:"sched_switch"`
 	Self              *ebpf.Program `ebpf:"self"`
+	SignalDeliver     *ebpf.Program `ebpf:"signal_deliver"`
 	SysExit           *ebpf.Program `ebpf:"sys_exit"`
 	X__llseek         *ebpf.Program `ebpf:"x__llseek"`
 	X_accept          *ebpf.Program `ebpf:"x_accept"`
@@ -661,10 +673,14 @@ type ProbePrograms struct {
 
 func (p *ProbePrograms) Close() error {
 	return _ProbeClose(
+		p.PageFaultKern,
+		p.PageFaultUser,
 		p.SchedExec,
 		p.SchedExit,
 		p.SchedFork,
+		p.SchedSwitch,
 		p.Self,
+		p.SignalDeliver,
 		p.SysExit,
 		p.X__llseek,
 		p.X_accept,

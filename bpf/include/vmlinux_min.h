@@ -256,6 +256,15 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 struct sighand_struct;
+struct k_sigaction;
+struct kernel_siginfo {
+	int si_signo, si_errno, si_code;
+	union __sifields {
+		struct {
+			pid_t _pid;
+		} _kill;
+	} _sifields;
+};
 struct task_struct {
 	struct thread_info thread_info;
 	void *stack;
@@ -330,7 +339,7 @@ struct unix_sock {
 /* Registers of a system call: the only part that differs between architectures. */
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long di, si, dx, r10, r8, r9, bx, cx, bp, ax, orig_ax;
+	unsigned long di, si, dx, r10, r8, r9, bx, cx, bp, ax, orig_ax, ip;
 };
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {

@@ -62,7 +62,8 @@ const (
 	WhyRefused = "the configuration"
 )
 
-// Wants reports whether events of type t are made for somebody: what doesn't come from a system call asks by this.
+// Wants reports whether events of type t are made for somebody: what doesn't come from a system call asks by this. Those of
+// tracepoints, which many threads make many of, are only for those who name them: not for what takes events of every type.
 func (s *Selection) Wants(t event.Type) bool { return int(t) < len(s.types) && s.types[t] }
 
 // Names returns the names of the system calls, in order.
@@ -145,7 +146,7 @@ func Select(modules []Module, cfg Config) *Selection {
 			s.Syscalls = append(s.Syscalls, out)
 			continue
 		}
-		if rules := namedBy(modules, c, asks); len(rules) > 0 {
+		if rules := namedBy(modules, c.Exit, func(i int) bool { return asks(i, c) }); len(rules) > 0 {
 			s.Ignored = append(s.Ignored, Ignored{Name: c.Name, Why: why, Rules: rules})
 		}
 	}
@@ -153,6 +154,11 @@ func Select(modules []Module, cfg Config) *Selection {
 	slices.SortFunc(s.Ignored, func(a, b Ignored) int { return strings.Compare(a.Name, b.Name) })
 	for _, c := range s.Syscalls {
 		s.types[c.Exit] = true
+	}
+	for t := range event.Type(event.NumTypes) {
+		if s.types[t] && t.Info().Origin == event.OriginTracepoint && t != event.ProcexitV1E {
+			s.types[t] = len(namedBy(modules, t, func(i int) bool { return judged[i][t] })) > 0
+		}
 	}
 	return s
 }
@@ -219,12 +225,12 @@ func repairs(c *event.Syscall, asked, plus map[string]bool) bool {
 	return false
 }
 
-// namedBy returns the names of the rules that judge events of c and name few enough types to mean it; of modules without
-// rules the modules' names.
-func namedBy(modules []Module, c *event.Syscall, asks func(int, *event.Syscall) bool) []string {
+// namedBy returns the names of the rules that judge events of type t and name few enough types to mean it; of modules without
+// rules the modules' names. asks says which modules do judge them.
+func namedBy(modules []Module, t event.Type, asks func(module int) bool) []string {
 	var out []string
 	for i, m := range modules {
-		if !asks(i, c) {
+		if !asks(i) {
 			continue
 		}
 		if m.Rules == nil {
@@ -232,7 +238,7 @@ func namedBy(modules []Module, c *event.Syscall, asks func(int, *event.Syscall) 
 			continue
 		}
 		for _, r := range m.Rules {
-			if len(r.EventCodes) > 0 && len(r.EventCodes) <= manyTypes && slices.Contains(r.EventCodes, uint16(c.Exit)) {
+			if len(r.EventCodes) > 0 && len(r.EventCodes) <= manyTypes && slices.Contains(r.EventCodes, uint16(t)) {
 				out = append(out, r.Name)
 			}
 		}

@@ -127,3 +127,29 @@ func TestPayload(t *testing.T) {
 		}
 	}
 }
+
+// What all threads pay for is made for those who name it, not for those who take events of every type.
+func TestTracepoints(t *testing.T) {
+	bare := Module{Manifest: &wasmabi.Manifest{Name: "bare", EventCodes: []uint16{uint16(event.PageFaultE)}}}
+	for _, c := range []struct {
+		mods []Module
+		want []event.Type
+	}{
+		{nil, nil},
+		{[]Module{rules(t, "a", "evt.type = open", "x")}, nil},
+		{[]Module{rules(t, "b", "proc.name = x", "x"), rules(t, "c", "evt.type != open and proc.name = x", "x")}, nil},
+		{[]Module{rules(t, "d", "evt.type = signaldeliver and evt.arg.sig = SIGKILL", "x")}, []event.Type{event.SignaldeliverE}},
+		{[]Module{rules(t, "e", "evt.type in (switch, page_fault, open)", "x")}, []event.Type{event.SchedswitchV6E, event.PageFaultE}},
+		{[]Module{bare}, []event.Type{event.PageFaultE}},
+	} {
+		s := Select(c.mods, Config{})
+		for _, typ := range []event.Type{event.SignaldeliverE, event.SchedswitchV6E, event.PageFaultE} {
+			if want := slices.Contains(c.want, typ); s.Wants(typ) != want {
+				t.Errorf("%v wants %s: %v", c.mods, typ, !want)
+			}
+		}
+	}
+	if s := Select(nil, Config{Everything: true}); s.Wants(event.SchedswitchV6E) {
+		t.Error("a listing of everything wants switches")
+	}
+}

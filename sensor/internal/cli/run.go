@@ -128,6 +128,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	if err := p.SetSyscalls(nil); err != nil {
 		return err
 	}
+	if err := p.SetEvents(sel.Wants); err != nil {
+		return err
+	}
 	if err := p.Attach(); err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
 )
 
 // Report says what this kernel and this process's rights allow, each thing found out by trying it.
@@ -109,7 +111,9 @@ func Check() Report {
 	p, err := Load(Config{RingBytes: MinRingBytes})
 	if err == nil {
 		defer p.Close()
-		err = p.Attach()
+		if err = p.Attach(); err == nil {
+			err = p.SetEvents(func(event.Type) bool { return true })
+		}
 	}
 	add("the probe's programs", true, "", err)
 	if p != nil {

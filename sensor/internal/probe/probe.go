@@ -62,6 +62,10 @@ type Probe struct {
 	mu    sync.Mutex
 	links []link.Link // guarded by mu
 	hooks []Hook      // guarded by mu
+
+	running  bool                 // since Attach; guarded by mu
+	asked    map[string]bool      // programs of tracepoints that somebody asked for; guarded by mu
+	optional map[string]link.Link // those that are attached; guarded by mu
 }
 
 // What bpf/include/maps.h sets aside; a test compares them.
@@ -98,6 +102,11 @@ var serves = map[string][]string{
 	"sched_exec": {"execve", "execveat"},
 	"sched_fork": {"clone", "clone3", "fork", "vfork"},
 	"sched_exit": {"procexit"},
+
+	"signal_deliver":  {"signaldeliver"},
+	"sched_switch":    {"switch"},
+	"page_fault_user": {"page_fault"},
+	"page_fault_kern": {"page_fault"},
 }
 
 // Load loads the programs. They run from Attach on. The result holds kernel memory until Close.
@@ -116,7 +125,7 @@ func Load(cfg Config) (*Probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the probe's object: %w", err)
 	}
-	p := &Probe{cfg: cfg, slots: map[string]int{}}
+	p := &Probe{cfg: cfg, slots: map[string]int{}, asked: map[string]bool{}, optional: map[string]link.Link{}}
 	if p.n, err = ebpf.PossibleCPU(); err != nil {
 		return nil, fmt.Errorf("count CPUs: %w", err)
 	}
@@ -461,6 +470,12 @@ func (p *Probe) Attach() error {
 			return fmt.Errorf("attach %s: %s", h.Name, h.Reason)
 		}
 	}
+	p.running = true
+	for name := range p.asked {
+		if err := p.setTracepoint(name); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -485,6 +500,10 @@ func (p *Probe) Close() error {
 	for _, l := range p.links {
 		errs = append(errs, l.Close())
 	}
+	for _, l := range p.optional {
+		errs = append(errs, l.Close())
+	}
+	clear(p.optional)
 	p.links = nil
 	p.coll.Close()
 	return errors.Join(errs...)
