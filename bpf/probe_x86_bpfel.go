@@ -129,6 +129,8 @@ const (
 	ProbeProgX_pread64         = "x_pread64"
 	ProbeProgX_preadv          = "x_preadv"
 	ProbeProgX_prlimit64       = "x_prlimit64"
+	ProbeProgX_processVmReadv  = "x_process_vm_readv"
+	ProbeProgX_processVmWritev = "x_process_vm_writev"
 	ProbeProgX_ptrace          = "x_ptrace"
 	ProbeProgX_pwrite64        = "x_pwrite64"
 	ProbeProgX_pwritev         = "x_pwritev"
@@ -355,6 +357,8 @@ type ProbeProgramSpecs struct {
 	X_pread64         *ebpf.ProgramSpec `ebpf:"x_pread64"`
 	X_preadv          *ebpf.ProgramSpec `ebpf:"x_preadv"`
 	X_prlimit64       *ebpf.ProgramSpec `ebpf:"x_prlimit64"`
+	X_processVmReadv  *ebpf.ProgramSpec `ebpf:"x_process_vm_readv"`
+	X_processVmWritev *ebpf.ProgramSpec `ebpf:"x_process_vm_writev"`
 	X_ptrace          *ebpf.ProgramSpec `ebpf:"x_ptrace"`
 	X_pwrite64        *ebpf.ProgramSpec `ebpf:"x_pwrite64"`
 	X_pwritev         *ebpf.ProgramSpec `ebpf:"x_pwritev"`
@@ -612,6 +616,8 @@ type ProbePrograms struct {
 	X_pread64         *ebpf.Program `ebpf:"x_pread64"`
 	X_preadv          *ebpf.Program `ebpf:"x_preadv"`
 	X_prlimit64       *ebpf.Program `ebpf:"x_prlimit64"`
+	X_processVmReadv  *ebpf.Program `ebpf:"x_process_vm_readv"`
+	X_processVmWritev *ebpf.Program `ebpf:"x_process_vm_writev"`
 	X_ptrace          *ebpf.Program `ebpf:"x_ptrace"`
 	X_pwrite64        *ebpf.Program `ebpf:"x_pwrite64"`
 	X_pwritev         *ebpf.Program `ebpf:"x_pwritev"`
@@ -783,6 +789,8 @@ func (p *ProbePrograms) Close() error {
 		p.X_pread64,
 		p.X_preadv,
 		p.X_prlimit64,
+		p.X_processVmReadv,
+		p.X_processVmWritev,
 		p.X_ptrace,
 		p.X_pwrite64,
 		p.X_pwritev,

@@ -56,6 +56,7 @@
 #include "pidfd.bpf.c"
 #include "poll.bpf.c"
 #include "prctl.bpf.c"
+#include "process_vm.bpf.c"
 #include "ptrace.bpf.c"
 #include "quotactl.bpf.c"
 #include "read.bpf.c"

@@ -78,7 +78,7 @@ func TestEveryCallIsTested(t *testing.T) {
 	for _, cases := range [][]callCase{
 		openCases(), fdCases(), pathCases(), mountCases(), credCases(), miscCases(), sockCases(), failedExecCases(), compatCases(),
 		statsCases(), memoryCases(), limitCases(), getIDCases(), semaphoreCases(), futexCases(),
-		keyctlCases(), quotactlCases(), fsconfigCases(), adminCases(), compatIDCases(),
+		keyctlCases(), quotactlCases(), fsconfigCases(), adminCases(), compatIDCases(), allProcessVMCases(),
 		readCases(), pollCases(), anonCases(), fdopCases(), recvCases(), sockoptCases(),
 	} {
 		for _, c := range cases {

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* process_vm_readv, process_vm_writev: memory of another process */
+
+_Static_assert(SYSCALL_PROCESS_VM_READV_X_END == SYSCALL_PROCESS_VM_WRITEV_X_END, "the two have one form");
+
+__inline_always void process_vm__store(struct rec *r, const struct call *c, s64 ret)
+{
+	/* res: ParamInt64 */
+	store__s64(r, ret);
+	/* pid: ParamPid */
+	store__s64(r, read__int(c, 0));
+	/* data: ParamBytebuf, of the caller's own pieces what the call wrote to them or took from them */
+	if (ret > 0) {
+		u64 size = (u64)forget(&r->cpu->forget[0], read__pointer_size(c->compat));
+		store__pieces(r, -1, read__arg(c, 1), read__arg(c, 2), size, ret);
+	} else {
+		store__missing(r);
+	}
+}
+
+CALL(process_vm_readv)
+{
+	struct rec r;
+	if (!BEGIN(&r, &c, SYSCALL_PROCESS_VM_READV_X))
+		return 0;
+	process_vm__store(&r, &c, ret);
+	submit__scratch(&r);
+	return 0;
+}
+
+CALL(process_vm_writev)
+{
+	struct rec r;
+	if (!BEGIN(&r, &c, SYSCALL_PROCESS_VM_WRITEV_X))
+		return 0;
+	process_vm__store(&r, &c, ret);
+	submit__scratch(&r);
+	return 0;
+}
