@@ -112,13 +112,19 @@ var Layouts = []Layout{
 	{"container", 64, "one container", []Field{
 		{"id", "str", 0, 4, "short id (12 characters)"},
 		{"full_id", "str", 4, 4, "id as the runtime knows it"},
-		{"kind", "u32", 8, 4, "1 docker, 2 lxc, 3 libvirt, 4 containerd, 5 cri-o, 6 podman, 7 cri, 8 systemd-nspawn, 9 other"},
+		{"kind", "u32", 8, 4, "1 docker, 2 lxc, 3 libvirt, 4 containerd, 5 cri-o, 6 podman, 7 cri, 8 systemd-nspawn, 9 other, 10 bpm"},
 		{"name", "str", 12, 4, ""},
 		{"image", "str", 16, 4, ""},
 		{"image_repository", "str", 20, 4, ""},
 		{"image_tag", "str", 24, 4, ""},
 		{"image_digest", "str", 28, 4, ""},
 		{"image_id", "str", 32, 4, ""},
+		{"flags", "u32", 36, 4, "1 its runtime has answered, 2 privileged, 4 in the host's pid namespace, 8 in its network namespace, 16 in its IPC namespace, 32 a pod's sandbox"},
+		{"ip", "str", 40, 4, "IPv4 address, when it has one"},
+		{"pod_name", "str", 44, 4, ""},
+		{"pod_namespace", "str", 48, 4, ""},
+		{"pod_uid", "str", 52, 4, ""},
+		{"sandbox_id", "str", 56, 4, "full id of its pod's sandbox"},
 	}},
 }
 
@@ -253,11 +259,17 @@ const (
 	ContainerSize            = 64
 	ContainerId              = 0  // str: short id (12 characters)
 	ContainerFullId          = 4  // str: id as the runtime knows it
-	ContainerKind            = 8  // u32: 1 docker, 2 lxc, 3 libvirt, 4 containerd, 5 cri-o, 6 podman, 7 cri, 8 systemd-nspawn, 9 other
+	ContainerKind            = 8  // u32: 1 docker, 2 lxc, 3 libvirt, 4 containerd, 5 cri-o, 6 podman, 7 cri, 8 systemd-nspawn, 9 other, 10 bpm
 	ContainerName            = 12 // str
 	ContainerImage           = 16 // str
 	ContainerImageRepository = 20 // str
 	ContainerImageTag        = 24 // str
 	ContainerImageDigest     = 28 // str
 	ContainerImageId         = 32 // str
+	ContainerFlags           = 36 // u32: 1 its runtime has answered, 2 privileged, 4 in the host's pid namespace, 8 in its network namespace, 16 in its IPC namespace, 32 a pod's sandbox
+	ContainerIp              = 40 // str: IPv4 address, when it has one
+	ContainerPodName         = 44 // str
+	ContainerPodNamespace    = 48 // str
+	ContainerPodUid          = 52 // str
+	ContainerSandboxId       = 56 // str: full id of its pod's sandbox
 )

@@ -132,6 +132,16 @@ const (
 	FileNameCut    = 32
 )
 
+// The bits of container.flags.
+const (
+	ContainerAnswered    = 1
+	ContainerPrivileged  = 2
+	ContainerHostPid     = 4
+	ContainerHostNetwork = 8
+	ContainerHostIpc     = 16
+	ContainerSandbox     = 32
+)
+
 // Layout describes one record.
 type Layout struct {
 	Name   string

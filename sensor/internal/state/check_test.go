@@ -106,10 +106,8 @@ func check(s *State) error {
 			continue
 		}
 		r := s.a.Containers.Record(k)
-		for off := 0; off <= wasmabi.ContainerImageId; off += 4 {
-			if off != wasmabi.ContainerKind {
-				own(pub, get32(r, off))
-			}
+		for _, off := range containerStrings {
+			own(pub, get32(r, off))
 		}
 	}
 	for _, n := range []*names{&s.users, &s.groups} {

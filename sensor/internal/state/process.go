@@ -297,7 +297,7 @@ func (s *State) inherit(t, src uint32) {
 	for _, off := range privateStrings {
 		keepStr(s.a.Private, r, off, get32(f, off))
 	}
-	s.containers.move(s.a, r, get32(f, wasmabi.ThreadContainer))
+	s.containers.move(s, r, get32(f, wasmabi.ThreadContainer))
 	copy(r[wasmabi.ThreadVpgid:wasmabi.ThreadCloneTs], f[wasmabi.ThreadVpgid:wasmabi.ThreadCloneTs]) // vpgid, pgid, sid
 	copy(r[wasmabi.ThreadExecTs:wasmabi.ThreadParent], f[wasmabi.ThreadExecTs:wasmabi.ThreadParent]) // exec … fd_limit
 	copy(r[wasmabi.ThreadUid:wasmabi.ThreadComm], f[wasmabi.ThreadUid:wasmabi.ThreadComm])           // uid, gid, loginuid, tty

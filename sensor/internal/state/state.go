@@ -40,6 +40,13 @@ type Config struct {
 	LookupFile func(pid int64, fd int32, f *snapshot.File) bool
 	Lookups    int // default 100
 
+	// LookupContainer has somebody ask the container's runtime what it is, off this goroutine; the answer comes as an event
+	// (AsynceventE or ContainerJsonV2E). It reports whether it will: when not, the next thread that is seen in the container
+	// asks again. id is borrowed; user is whose session it is in, -1 for none; tid is a thread of it. Nil for none.
+	LookupContainer func(id []byte, kind uint32, user, tid int64) bool
+	// ContainerGone says that the last thread has left a container. id is borrowed. Nil for nobody.
+	ContainerGone func(id []byte)
+
 	// NoFlushRule lets state change under queued events. For tests only: the differential test must fail with it.
 	NoFlushRule bool
 }
@@ -119,12 +126,15 @@ type Stats struct {
 	FDsUnknown        uint64 // events on an fd that isn't known
 	TablesDropped     uint64 // processes without an fd table, for want of room
 	ContainersDropped uint64
-	UsersDropped      uint64
-	NamesLost         uint64 // strings that found no room
-	NamesCut          uint64
-	ThreadFlushes     uint64 // flushes because a thread had to change that a queued event sees
-	RoomFlushes       uint64 // flushes to have freed slots or strings back
-	FileCopies        uint64 // files copied because a queued event sees them
+
+	ContainersUnread    uint64 // events of containers whose JSON can't be read
+	ContainersForgotten uint64 // containers that were told of and found no room before their first thread came
+	UsersDropped        uint64
+	NamesLost           uint64 // strings that found no room
+	NamesCut            uint64
+	ThreadFlushes       uint64 // flushes because a thread had to change that a queued event sees
+	RoomFlushes         uint64 // flushes to have freed slots or strings back
+	FileCopies          uint64 // files copied because a queued event sees them
 }
 
 // New makes an empty State.
@@ -235,6 +245,8 @@ func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 	case event.UserAddedE, event.UserDeletedE, event.GroupAddedE, event.GroupDeletedE:
 		s.userEvent(&c)
 		return Refs{FD: -1}
+	case event.ContainerJsonV2E, event.AsynceventE:
+		s.containerEvent(&c)
 	default:
 		if c.t == 0 {
 			c.t = s.unknownOf(r)

@@ -268,7 +268,7 @@ func (s *State) remove(t uint32) {
 		s.orphan(t)
 	}
 	s.dropTable(d.tab)
-	s.containers.drop(s.a, get32(r, wasmabi.ThreadContainer))
+	s.containers.drop(s, get32(r, wasmabi.ThreadContainer))
 	for _, off := range publicStrings {
 		s.a.Strings.Release(get32(r, off))
 	}

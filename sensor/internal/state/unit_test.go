@@ -58,68 +58,6 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-func TestContainerID(t *testing.T) {
-	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	for _, c := range []struct {
-		cgroups string
-		id      string
-		kind    uint32
-	}{
-		{"", "", 0},
-		{"cpu=/ memory=/user.slice/user-1000.slice", "", 0},
-		{"cpu=/docker/" + id, id, KindDocker},
-		{"cpu=/ memory=/docker/" + id, id, KindDocker},
-		{"cpu=/system.slice/docker-" + id + ".scope", id, KindDocker},
-		{"cpu=/docker/" + strings.Repeat("f", 64) + "/docker/" + id + "/init", id, KindDocker},
-		{"cpu=/docker/" + id + "/system.slice/ssh.service", id, KindDocker},
-		{"cpu=/kubepods/burstable/pod11-22/" + id, id, KindCRI},
-		{"cpu=/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod11.slice/cri-containerd-" + id + ".scope", id, KindContainerd},
-		{"cpu=/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:" + id, id, KindContainerd},
-		{"cpu=/system.slice/nerdctl-" + id + ".scope", id, KindContainerd},
-		{"cpu=/kubepods.slice/kubepods-pod1.slice/crio-" + id + ".scope", id, KindCRIO},
-		{"cpu=/kubepods.slice/kubepods-pod1.slice/crio-conmon-" + id + ".scope", "", 0},
-		{"cpu=/machine.slice/libpod-" + id + ".scope", id, KindPodman},
-		{"cpu=/machine.slice/libpod-" + id + ".scope/container", id, KindPodman},
-		{"cpu=/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope", id, KindPodman},
-		{"cpu=/machine.slice/libpod-conmon-" + id + ".scope", "", 0},
-		{"cpu=/libpod_parent/" + id, id, KindPodman},
-		{"cpu=/lxc/web1", "web1", KindLXC},
-		{"cpu=/lxc/web1/system.slice/ssh.service", "web1", KindLXC},
-		{"cpu=/lxc.payload/web1", "web1", KindLXC},
-		{"cpu=/lxc.payload.web1/init.scope", "web1", KindLXC},
-		{"cpu=/lxc.monitor.web1", "", 0},
-		{"cpu=/lxc.monitor/web1", "", 0},
-		{`cpu=/machine.slice/machine-lxc\x2d12\x2dweb.scope`, "web", KindLibvirt},
-		{`cpu=/machine.slice/machine-qemu\x2d12\x2dweb.scope`, "", 0},
-		{"cpu=/machine/web.libvirt-lxc", "web", KindLibvirt},
-		{"cpu=/machine.slice/machine-debian.scope/payload", "debian", KindNspawn},
-		{"cpu=/machine.slice/systemd-nspawn@debian.service/payload", "debian", KindNspawn},
-		{"cpu=/actions/" + id, id, KindOther},
-		{"cpu=/x/foo-" + id + ".scope", id, KindOther},
-		{"cpu=/x/foo" + id, "", 0},
-		{"cpu=/docker/" + id[1:], "", 0},
-		{"cpu=/docker/" + strings.ToUpper(id), "", 0},
-		{"cpu /docker/" + id, "", 0},
-		{"cpu=", "", 0},
-		{"cpu=///", "", 0},
-	} {
-		got, kind, ok := ContainerID([]byte(c.cgroups))
-		if string(got) != c.id && ok || kind != c.kind && ok || ok != (c.kind != 0) {
-			t.Errorf("ContainerID(%q) = %q, %d, %v, want %q, %d", c.cgroups, got, kind, ok, c.id, c.kind)
-		}
-	}
-}
-
-func FuzzContainerID(f *testing.F) {
-	f.Add([]byte("cpu=/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"))
-	f.Add([]byte(`a=/machine.slice/machine-lxc\x2d\x2d.scope b=/lxc.payload.`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if id, kind, ok := ContainerID(b); ok != (len(id) > 0 && kind > 0 && kind <= KindOther) {
-			t.Errorf("%q: %q %d %v", b, id, kind, ok)
-		}
-	})
-}
-
 // TestIndex compares with a map under random work in a nearly full index of colliding keys.
 func TestIndex(t *testing.T) {
 	seed := rand.Uint64()

@@ -201,31 +201,6 @@ func TestUsers(t *testing.T) {
 	if cut := eachEntry([]byte(strings.Repeat("a:b\n", 100)), 10, func([]string) bool { return true }); cut != 90 {
 		t.Errorf("%d cut of 100 with a limit of 10", cut)
 	}
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(dir)
-	if fd, err := openWithin(dir, "etc/passwd"); err != nil {
-		t.Errorf("without openat2: %v", err)
-	} else {
-		unix.Close(fd)
-	}
-	if err := os.Symlink("loop", filepath.Join(root, "etc/loop")); err != nil {
-		t.Fatal(err)
-	}
-	if fd, err := openWithin(dir, "etc/loop"); err != unix.ELOOP {
-		t.Errorf("a loop gave %d, %v", fd, err)
-	}
-	if err := os.Remove(filepath.Join(root, "etc/group")); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mkfifo(filepath.Join(root, "etc/group"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if b, err := readUnder(root, "etc/group"); err == nil || b != nil {
-		t.Error("a pipe was read as a groups file")
-	}
 }
 
 // items makes a stream of n iterator items with name bytes each.

@@ -1,0 +1,308 @@
+// Package lookup finds out off the hot path what container runtimes say of the containers that the state meets.
+//
+// A request waits in a bounded queue until a runtime has answered. A runtime that doesn't know the container yet, or can't
+// be reached, is asked again, at growing intervals, for as long as the container is there.
+package lookup
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
+	"github.com/shikra-sensor/shikra/sensor/internal/container/engine"
+)
+
+// Config says how a Lookup works.
+type Config struct {
+	Sockets  []Socket      // in the order in which they are asked
+	Root     string        // the host's root; default "/"
+	Queue    int           // most containers waiting for an answer; default 1024
+	Timeout  time.Duration // of asking one runtime for one container; default 2 s
+	LabelMax int           // bytes; labels with longer values are left out; default 100
+	Log      *slog.Logger  // default: discard
+}
+
+// How a Lookup paces itself.
+const (
+	parallel    = 2                      // runtimes asked at the same time
+	firstRetry  = 200 * time.Millisecond // a runtime may know its container a moment after its first process
+	lastRetry   = time.Minute
+	firstRest   = 500 * time.Millisecond // of a socket that didn't answer
+	lastRest    = 15 * time.Second
+	findSockets = 5 * time.Second // how often patterns of sockets are looked up
+)
+
+// Lookup is a running lookup. Its methods may be called from any goroutine.
+type Lookup struct {
+	cfg     Config
+	answers chan *container.Info
+	wake    chan struct{}
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	places  places
+
+	mu   sync.Mutex
+	jobs map[string]*job // guarded by mu; by full id
+	st   Stats           // guarded by mu
+}
+
+// job is one container that waits for an answer.
+type job struct {
+	id      string
+	kind    uint32
+	user    int64 // whose sockets are asked; -1 for the system's
+	tries   int
+	next    time.Time
+	running bool
+}
+
+// Stats counts what a Lookup has done.
+type Stats struct {
+	Requests uint64
+	Answers  uint64
+	Dropped  uint64 // requests that found the queue full
+	Waiting  int    // containers without an answer yet
+	Limit    int    // most that may wait
+	Engines  []EngineStats
+}
+
+// EngineStats counts what one kind of runtime was asked.
+type EngineStats struct {
+	Name     string
+	Asked    uint64
+	NotFound uint64        // it answered that it has no such container
+	Failed   uint64        // it couldn't be asked, or its answer couldn't be read
+	Time     time.Duration // that asking took
+}
+
+// New starts a Lookup. Close ends it.
+func New(cfg Config) *Lookup {
+	if cfg.Queue <= 0 {
+		cfg.Queue = 1024
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 2 * time.Second
+	}
+	if cfg.LabelMax <= 0 {
+		cfg.LabelMax = 100
+	}
+	if cfg.Root == "" {
+		cfg.Root = "/"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Lookup{cfg: cfg, answers: make(chan *container.Info, 64), wake: make(chan struct{}, 1), cancel: cancel, jobs: map[string]*job{}}
+	l.places = places{cfg: &l.cfg}
+	l.done.Add(1)
+	go l.run(ctx)
+	return l
+}
+
+// Close ends the Lookup and waits for what it is doing, at most Config.Timeout.
+func (l *Lookup) Close() {
+	l.cancel()
+	l.done.Wait()
+	l.places.close()
+}
+
+// Answers gives what was found. Who asked must take it; what isn't taken holds up the rest.
+func (l *Lookup) Answers() <-chan *container.Info { return l.answers }
+
+// Request asks for a container by its full id, a view that isn't kept. user is whose it is when its cgroup stands among a
+// user's, else -1. It reports whether an answer will come, or none can be had: false says that the queue is full.
+func (l *Lookup) Request(id []byte, kind uint32, user int64) bool {
+	if len(enginesOf(kind)) == 0 {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.jobs[string(id)]; ok {
+		return true
+	}
+	if len(l.jobs) >= l.cfg.Queue {
+		l.st.Dropped++
+		return false
+	}
+	l.st.Requests++
+	l.jobs[string(id)] = &job{id: string(id), kind: kind, user: user, next: time.Now()}
+	l.kick()
+	return true
+}
+
+// Forget gives up a request: the container is gone.
+func (l *Lookup) Forget(id []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.jobs, string(id))
+}
+
+// Stats returns the counts.
+func (l *Lookup) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st := l.st
+	st.Waiting, st.Limit = len(l.jobs), l.cfg.Queue
+	st.Engines = append([]EngineStats(nil), l.st.Engines...)
+	return st
+}
+
+func (l *Lookup) kick() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run starts each job when it is due.
+func (l *Lookup) run(ctx context.Context) {
+	defer l.done.Done()
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	slots := make(chan struct{}, parallel)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		j, wait := l.due(time.Now())
+		if j == nil {
+			<-slots
+			timer.Reset(wait)
+			select {
+			case <-l.wake:
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		workers.Add(1)
+		go func() {
+			defer workers.Done()
+			l.do(ctx, j)
+			<-slots
+		}()
+	}
+}
+
+// due takes the job that has been due for longest; none: how long until one is.
+func (l *Lookup) due(now time.Time) (*job, time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var first *job
+	for _, j := range l.jobs {
+		if !j.running && (first == nil || j.next.Before(first.next)) {
+			first = j
+		}
+	}
+	switch {
+	case first == nil:
+		return nil, time.Hour
+	case first.next.After(now):
+		return nil, first.next.Sub(now)
+	}
+	first.running = true
+	return first, 0
+}
+
+// do asks the runtimes that may know j's container, one after the other.
+func (l *Lookup) do(ctx context.Context, j *job) {
+	var info *container.Info
+	for _, p := range l.places.of(j.kind, j.user) {
+		if ctx.Err() != nil {
+			return
+		}
+		if !p.ready(time.Now()) {
+			continue
+		}
+		in, err := l.get(ctx, p, j.id)
+		if err == nil {
+			info = in
+			break
+		}
+	}
+	l.mu.Lock()
+	j.running = false
+	if l.jobs[j.id] != j { // forgotten meanwhile
+		l.mu.Unlock()
+		return
+	}
+	if info == nil {
+		j.next = time.Now().Add(backoff(j.tries, firstRetry, lastRetry))
+		j.tries++
+		l.mu.Unlock()
+		l.kick()
+		return
+	}
+	delete(l.jobs, j.id)
+	l.st.Answers++
+	l.mu.Unlock()
+	select {
+	case l.answers <- info:
+	case <-ctx.Done():
+	}
+}
+
+// get asks one runtime and counts how it went.
+func (l *Lookup) get(ctx context.Context, p *place, id string) (*container.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
+	defer cancel()
+	start := time.Now()
+	info, err := p.Get(ctx, id)
+	took := time.Since(start)
+	found := err == nil || errors.Is(err, engine.ErrNotFound)
+	rested := p.report(found, time.Now())
+
+	l.mu.Lock()
+	st := l.engine(p.Name())
+	st.Asked++
+	st.Time += took
+	switch {
+	case err == nil:
+	case found:
+		st.NotFound++
+	default:
+		st.Failed++
+	}
+	if found && rested { // it is back: what waits for it needn't wait on
+		for _, j := range l.jobs {
+			j.tries, j.next = 0, start
+		}
+	}
+	l.mu.Unlock()
+	switch {
+	case found && rested:
+		l.cfg.Log.Info("a container runtime answers again", "engine", p.Name(), "socket", p.Socket())
+		l.kick()
+	case !found && !rested && ctx.Err() != context.Canceled:
+		l.cfg.Log.Warn("a container runtime doesn't answer; it is asked again", "engine", p.Name(), "socket", p.Socket(), "err", err)
+	}
+	return info, err
+}
+
+// engine returns the counts of a kind of runtime. mu is held.
+func (l *Lookup) engine(name string) *EngineStats {
+	for i := range l.st.Engines {
+		if l.st.Engines[i].Name == name {
+			return &l.st.Engines[i]
+		}
+	}
+	l.st.Engines = append(l.st.Engines, EngineStats{Name: name})
+	return &l.st.Engines[len(l.st.Engines)-1]
+}
+
+// backoff returns how long to wait after so many tries: first, then twice as long each time, at most last.
+func backoff(tries int, first, last time.Duration) time.Duration {
+	if tries > 20 {
+		return last
+	}
+	return min(first<<tries, last)
+}

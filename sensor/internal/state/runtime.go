@@ -1,0 +1,201 @@
+package state
+
+import (
+	"slices"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// earlyInfos keeps what was said of containers that have no thread yet: a capture tells of a container before its first
+// process. The oldest makes room for the newest.
+type earlyInfos struct {
+	limit int
+	byID  map[string]*container.Info // by full id, or by the short one when that is all there is
+	order []string                   // as they came
+}
+
+func (e *earlyInfos) put(in *container.Info) (evicted bool) {
+	key := in.FullID
+	if key == "" {
+		key = in.ID
+	}
+	if e.byID == nil {
+		e.byID = map[string]*container.Info{}
+	}
+	if _, ok := e.byID[key]; !ok {
+		if evicted = len(e.order) >= e.limit; evicted {
+			delete(e.byID, e.order[0])
+			e.order = slices.Delete(e.order, 0, 1)
+		}
+		e.order = append(e.order, key)
+	}
+	e.byID[key] = in
+	return evicted
+}
+
+// take removes and returns what was said of the container with that full id, or that short one; nil for nothing.
+func (e *earlyInfos) take(full, short []byte) *container.Info {
+	for _, key := range [...][]byte{full, short} {
+		if in, ok := e.byID[string(key)]; ok {
+			delete(e.byID, string(key))
+			if i := slices.Index(e.order, string(key)); i >= 0 {
+				e.order = slices.Delete(e.order, i, i+1)
+			}
+			return in
+		}
+	}
+	return nil
+}
+
+// The parameters of the events that tell of containers.
+const (
+	pJSON      = 0 // ContainerJsonV2E
+	pAsyncName = 1 // AsynceventE
+	pAsyncData = 2
+)
+
+// containerEvent takes what an event says of a container.
+func (s *State) containerEvent(c *call) {
+	i := pJSON
+	if c.r.Type() == event.AsynceventE {
+		i = pAsyncData
+		// The other names: containers that are gone, whose records go with their last thread, and what isn't about containers.
+		if name, _ := paramStr(c.r, pAsyncName); string(name) != container.EventAdded {
+			return
+		}
+	}
+	b, ok := c.r.Param(i)
+	if !ok {
+		s.st.ContainersUnread++
+		return
+	}
+	in, err := container.ParseJSON(b)
+	if err != nil {
+		s.st.ContainersUnread++
+		return
+	}
+	s.addContainer(in)
+}
+
+// addContainer gives the record of a container what its runtime said, or keeps it until there is one.
+func (s *State) addContainer(in *container.Info) {
+	k := s.findContainer(in)
+	if k == 0 {
+		if s.containers.early.put(in) {
+			s.st.ContainersForgotten++
+		}
+		return
+	}
+	if s.a.Containers.Marked(k) && !s.cfg.NoFlushRule {
+		s.flush(&s.st.ThreadFlushes)
+	}
+	s.fillContainer(k, in)
+}
+
+// findContainer returns the slot of the container that in is about; 0 for none.
+func (s *State) findContainer(in *container.Info) uint32 {
+	if in.FullID != "" {
+		ref := s.intern(s.a.Strings, []byte(in.FullID))
+		k := uint32(0)
+		if ref != 0 {
+			k = s.containers.ix.get(uint64(ref))
+			s.a.Strings.Release(ref)
+		}
+		return k
+	}
+	for k := uint32(1); k < s.a.Containers.High(); k++ {
+		if s.containers.refs[k] > 0 && string(s.a.Strings.Get(get32(s.a.Containers.Record(k), wasmabi.ContainerId))) == in.ID {
+			return k
+		}
+	}
+	return 0
+}
+
+// fillContainer sets what in says in record k, which isn't marked. What the runtime left empty is a value: that of no bytes.
+func (s *State) fillContainer(k uint32, in *container.Info) {
+	set := func(off int, v string) {
+		ref := s.intern(s.a.Strings, []byte(v))
+		setStr(s.a.Strings, s.a.Containers.Record(k), off, ref)
+	}
+	set(wasmabi.ContainerName, in.Name)
+	set(wasmabi.ContainerImage, in.Image)
+	set(wasmabi.ContainerImageRepository, in.Repository)
+	set(wasmabi.ContainerImageTag, in.Tag)
+	set(wasmabi.ContainerImageDigest, in.Digest)
+	set(wasmabi.ContainerImageId, in.ImageID)
+	set(wasmabi.ContainerIp, in.IP)
+	set(wasmabi.ContainerSandboxId, in.SandboxID)
+	for _, l := range [...]struct {
+		off int
+		key string
+	}{
+		{wasmabi.ContainerPodName, container.LabelPodName}, {wasmabi.ContainerPodNamespace, container.LabelPodNamespace},
+		{wasmabi.ContainerPodUid, container.LabelPodUID},
+	} {
+		if v, ok := in.Label(l.key); ok {
+			set(l.off, v)
+		} else {
+			setStr(s.a.Strings, s.a.Containers.Record(k), l.off, 0)
+		}
+	}
+	flags := uint32(wasmabi.ContainerAnswered)
+	for _, f := range [...]struct {
+		on  bool
+		bit uint32
+	}{
+		{in.Privileged, wasmabi.ContainerPrivileged}, {in.HostPID, wasmabi.ContainerHostPid}, {in.HostNetwork, wasmabi.ContainerHostNetwork},
+		{in.HostIPC, wasmabi.ContainerHostIpc}, {in.Sandbox, wasmabi.ContainerSandbox},
+	} {
+		if f.on {
+			flags |= f.bit
+		}
+	}
+	r := s.a.Containers.Record(k)
+	put32(r, wasmabi.ContainerFlags, flags)
+	if in.Kind != 0 {
+		put32(r, wasmabi.ContainerKind, in.Kind)
+	}
+	s.containers.infos[k] = in
+}
+
+// ContainerInfo returns what the runtime said of the container of that slot; nil for nothing yet, and for the host.
+func (s *State) ContainerInfo(slot uint32) *container.Info {
+	if slot == 0 || int(slot) >= len(s.containers.infos) {
+		return nil
+	}
+	return s.containers.infos[slot]
+}
+
+// ThreadIn returns the id of a thread of the container with that full id: its first process, when that is known, else the
+// main thread with the lowest id; 0 for none.
+func (s *State) ThreadIn(id string) int64 {
+	ref := s.intern(s.a.Strings, []byte(id))
+	if ref == 0 {
+		return 0
+	}
+	k := s.containers.ix.get(uint64(ref))
+	s.a.Strings.Release(ref)
+	if k == 0 {
+		return 0
+	}
+	best := int64(0)
+	for t := uint32(1); t < s.a.Threads.High(); t++ {
+		if s.side[t].bits&live == 0 {
+			continue
+		}
+		r := s.rec(t)
+		if get32(r, wasmabi.ThreadContainer) != k || get32(r, wasmabi.ThreadFlags)&wasmabi.ThreadMain == 0 {
+			continue
+		}
+		tid := geti64(r, wasmabi.ThreadTid)
+		if geti64(r, wasmabi.ThreadVpid) == 1 {
+			return tid
+		}
+		if best == 0 || tid < best {
+			best = tid
+		}
+	}
+	return best
+}
