@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 )
 
@@ -222,4 +223,6 @@ type State interface {
 	// UserName and GroupName return the name of an id in a container (0 is the host), as a view; nil for none.
 	UserName(container, uid uint32) []byte
 	GroupName(container, gid uint32) []byte
+	// ContainerInfo returns what the runtime said of the container in that slot; nil for nothing, and for 0.
+	ContainerInfo(slot uint32) *container.Info
 }

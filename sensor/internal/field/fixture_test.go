@@ -1,10 +1,12 @@
 package field
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
@@ -12,13 +14,15 @@ import (
 // world is an arena with a few processes and what State answers about them.
 //
 //	systemd (1) ─ sshd (100) ─ bash (200) ─ cat (300), with a second thread 301
-//	            └ nginx (400), in the container 0123456789ab, with pid 7 there
+//	            ├ nginx (400), in the container 0123456789ab, with pid 7 there
+//	            └ app (500), in a pod's container fedcba987654
 type world struct {
 	a       *arena.Arena
 	c       *Ctx
 	threads map[int64]uint32 // by tid
 	files   map[int64]uint32 // fds of cat
 	box     uint32           // the container
+	pod     uint32           // the container of which the runtime has said something
 	b       event.Builder
 	num     uint64
 }
@@ -52,6 +56,20 @@ func newWorld(t testing.TB) *world {
 	cat := w.thread(t, 300, 300, 200, "cat", "/usr/bin/cat", "cat", "-v", "/etc/shadow")
 	w.thread(t, 301, 300, 200, "cat", "/usr/bin/cat", "cat", "-v", "/etc/shadow")
 	nginx := w.thread(t, 400, 400, 1, "nginx", "/usr/sbin/nginx", "nginx:", "worker")
+
+	w.pod, _ = a.Containers.Alloc()
+	pod := a.Containers.Record(w.pod)
+	for offset, text := range map[int]string{
+		wasmabi.ContainerId: "fedcba987654", wasmabi.ContainerFullId: podInfo.FullID, wasmabi.ContainerName: "app", wasmabi.ContainerImage: podInfo.Image,
+		wasmabi.ContainerImageRepository: "example.com/app", wasmabi.ContainerImageTag: "1.2", wasmabi.ContainerImageDigest: "sha256:00",
+		wasmabi.ContainerImageId: "11", wasmabi.ContainerIp: "192.0.2.9", wasmabi.ContainerPodName: "app-0", wasmabi.ContainerPodNamespace: "shop",
+		wasmabi.ContainerPodUid: "3e41dc6b", wasmabi.ContainerSandboxId: podInfo.SandboxID,
+	} {
+		w.str(pod, offset, text)
+	}
+	le.PutUint32(pod[wasmabi.ContainerKind:], 7)
+	le.PutUint32(pod[wasmabi.ContainerFlags:], wasmabi.ContainerAnswered|wasmabi.ContainerPrivileged|wasmabi.ContainerHostIpc)
+	le.PutUint32(w.thread(t, 500, 500, 1, "app", "/bin/app", "app")[wasmabi.ThreadContainer:], w.pod)
 
 	for _, tid := range []int64{200, 300, 301} {
 		r := a.Threads.Record(w.threads[tid])
@@ -233,6 +251,24 @@ func (w *world) UserName(container, uid uint32) []byte {
 func (w *world) GroupName(_, gid uint32) []byte {
 	if gid == 0 {
 		return []byte("root")
+	}
+	return nil
+}
+
+// podInfo is what the runtime said of the pod's container.
+var podInfo = &container.Info{
+	FullID: strings.Repeat("fedcba9876543210", 4), Image: "example.com/app:1.2", SandboxID: strings.Repeat("0123456789abcdef", 4), CNI: `{"eth0":{}}`,
+	Labels:    []container.Label{{Key: "app.example.com/part", Value: "front"}, {Key: "io.kubernetes.pod.name", Value: "app-0"}, {Key: "team", Value: "core"}},
+	PodLabels: []container.Label{{Key: "tier", Value: "gold"}},
+	Mounts: []container.Mount{
+		{Source: "/srv/data", Destination: "/data", Mode: "z", RW: true, Propagation: "rprivate"},
+		{Source: "/proc", Destination: "/host/proc", Propagation: "rslave"},
+	},
+}
+
+func (w *world) ContainerInfo(slot uint32) *container.Info {
+	if slot == w.pod && slot != 0 {
+		return podInfo
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ var protoNames = []EnumName{{6, "tcp"}, {17, "udp"}, {1, "icmp"}, {58, "icmp"}, 
 var familyNames = []EnumName{{'4', "ip"}, {'6', "ip"}, {'u', "unix"}}
 
 // containerKinds are the names of container.kind (container.type).
-var containerKinds = [...]string{"", "docker", "lxc", "libvirt-lxc", "containerd", "cri-o", "podman", "cri", "systemd-nspawn", "other"}
+var containerKinds = [...]string{"", "docker", "lxc", "libvirt-lxc", "containerd", "cri-o", "podman", "cri", "systemd-nspawn", "other", "bpm"}
 
 func enumName(names []EnumName, other string, v byte) string {
 	for i := range names {

@@ -54,7 +54,10 @@ func Parse(text string) (Ref, error) {
 }
 
 // dotted are the fields whose key may stand after a dot.
-var dotted = [...]string{"evt.arg", "evt.rawarg", "evt.type.is", "thread.cgroup"}
+var dotted = [...]string{
+	"evt.arg", "evt.rawarg", "evt.type.is", "thread.cgroup", "container.label", "k8s.pod.label", "k8s.ns.label", "k8s.rc.label", "k8s.svc.label",
+	"k8s.rs.label", "k8s.deployment.label",
+}
 
 // split parts text into name and argument.
 func split(text string) (name, arg string, bracket bool, err error) {

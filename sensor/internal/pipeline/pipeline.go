@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
 	"github.com/shikra-sensor/shikra/sensor/internal/decode"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/field"
@@ -37,6 +38,9 @@ type Config struct {
 	// LookupThread reads a thread that no event told of; nil for none. See state.Config.
 	LookupThread func(tid int64, t *snapshot.Thread) bool
 
+	Containers Containers    // finds out what runtimes say of containers; nil for none
+	BootTime   func() uint64 // the clock of the events, ns; needed with Containers
+
 	// NoFlushRule queues events on although a state change would show through to them. Tests switch it on to see that
 	// they would notice.
 	NoFlushRule bool
@@ -55,7 +59,10 @@ type Pipeline struct {
 	read    field.Ctx
 	peeks   [event.NumTypes]bool // types of which an output shows more of the state than what an event refers to
 
-	num       uint64 // number of the last event
+	answers   <-chan container.Answer // nil for none
+	made      event.Builder           // of answers' records
+	json      []byte                  // scratch of takeAnswer
+	num       uint64                  // number of the last event
 	sending   sync.Mutex
 	seq       uint64 // number of the last alert; guarded by sending
 	now       int64  // wall offset in use
@@ -93,7 +100,12 @@ func New(ctx context.Context, cfg Config) (*Pipeline, error) {
 	a.Batch.SetLimit(cfg.Batch)
 	p := &Pipeline{cfg: cfg, arena: a, ctx: ctx}
 	p.read = field.Ctx{Arena: a}
-	p.state, err = state.New(state.Config{Arena: a, Flush: p.flushForState, LookupThread: cfg.LookupThread, NoFlushRule: cfg.NoFlushRule})
+	sc := state.Config{Arena: a, Flush: p.flushForState, LookupThread: cfg.LookupThread, NoFlushRule: cfg.NoFlushRule}
+	if cfg.Containers != nil {
+		sc.LookupContainer, sc.ContainerGone = cfg.Containers.Request, cfg.Containers.Forget
+		p.answers = cfg.Containers.Answers()
+	}
+	p.state, err = state.New(sc)
 	if err != nil {
 		a.Close()
 		return nil, err
@@ -164,6 +176,13 @@ func (p *Pipeline) Settled() { p.state.Settled() }
 
 // Record takes one record, which is borrowed for the call. A record that can't be read is counted and left out.
 func (p *Pipeline) Record(r event.Record) {
+	if len(p.answers) > 0 && len(r) >= event.RecordHeader {
+		p.takeAnswers(r.TS())
+	}
+	p.record(r)
+}
+
+func (p *Pipeline) record(r event.Record) {
 	m, err := decode.Decode(r)
 	if err != nil {
 		p.st.BadRecords++
@@ -210,6 +229,9 @@ func (p *Pipeline) Flush() {
 
 // Idle judges what is queued and refreshes clock and statistics. Sources call it when nothing more is there just now.
 func (p *Pipeline) Idle() {
+	if len(p.answers) > 0 {
+		p.takeAnswers(p.cfg.BootTime())
+	}
 	p.flush()
 	if now := time.Now(); now.Sub(p.lastStat) >= publishEvery {
 		p.lastStat = now

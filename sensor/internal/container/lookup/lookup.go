@@ -38,7 +38,7 @@ const (
 // Lookup is a running lookup. Its methods may be called from any goroutine.
 type Lookup struct {
 	cfg     Config
-	answers chan *container.Info
+	answers chan container.Answer
 	wake    chan struct{}
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
@@ -96,7 +96,7 @@ func New(cfg Config) *Lookup {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Lookup{cfg: cfg, answers: make(chan *container.Info, 64), wake: make(chan struct{}, 1), cancel: cancel, jobs: map[string]*job{}}
+	l := &Lookup{cfg: cfg, answers: make(chan container.Answer, 64), wake: make(chan struct{}, 1), cancel: cancel, jobs: map[string]*job{}}
 	l.places = places{cfg: &l.cfg}
 	l.done.Add(1)
 	go l.run(ctx)
@@ -111,11 +111,11 @@ func (l *Lookup) Close() {
 }
 
 // Answers gives what was found. Who asked must take it; what isn't taken holds up the rest.
-func (l *Lookup) Answers() <-chan *container.Info { return l.answers }
+func (l *Lookup) Answers() <-chan container.Answer { return l.answers }
 
 // Request asks for a container by its full id, a view that isn't kept. user is whose it is when its cgroup stands among a
 // user's, else -1. It reports whether an answer will come, or none can be had: false says that the queue is full.
-func (l *Lookup) Request(id []byte, kind uint32, user int64) bool {
+func (l *Lookup) Request(id []byte, kind uint32, user, tid int64) bool {
 	if len(enginesOf(kind)) == 0 {
 		return true
 	}
@@ -246,7 +246,7 @@ func (l *Lookup) do(ctx context.Context, j *job) {
 	l.st.Answers++
 	l.mu.Unlock()
 	select {
-	case l.answers <- info:
+	case l.answers <- container.Answer{ID: j.id, Kind: j.kind, Info: info}:
 	case <-ctx.Done():
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
 )
@@ -118,6 +119,12 @@ func newTypeNames() typeNames {
 		s.add(c.Exit)
 		n.byName[c.Name] = s
 		n.shared.add(c.Exit)
+	}
+	for _, name := range [...]string{container.EventAdded, container.EventRemoved} { // the async events there are
+		s := n.byName[name]
+		s.add(event.AsynceventE)
+		n.byName[name] = s
+		n.shared.add(event.AsynceventE)
 	}
 	return n
 }

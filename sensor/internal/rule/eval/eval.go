@@ -14,6 +14,7 @@ import (
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/field"
+	"github.com/shikra-sensor/shikra/sensor/internal/glob"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/check"
 	"github.com/shikra-sensor/shikra/wasmabi"
@@ -166,9 +167,9 @@ func (v *Evaluator) compare(x *ast.Test, ref *field.Ref, f field.Value) bool {
 	case "bstartswith":
 		return strings.HasPrefix(s, unhex(texts[0]))
 	case "glob":
-		return glob(texts[0], s, false)
+		return glob.Match(texts[0], s, false)
 	case "iglob":
-		return glob(texts[0], s, true)
+		return glob.Match(texts[0], s, true)
 	case "pmatch":
 		return slices.ContainsFunc(texts, func(k string) bool { return pathMatch(k, s) })
 	case "regex":
@@ -281,7 +282,9 @@ func constant(ref *field.Ref, text string) (*big.Int, error) {
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {
-		b[i] = lower1(c)
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
 	}
 	return string(b)
 }

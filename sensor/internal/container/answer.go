@@ -1,0 +1,12 @@
+package container
+
+import "github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+
+// Answer is what was found out about one container.
+type Answer struct {
+	ID     string // full
+	Kind   uint32 // by its cgroup
+	Info   *Info  // nil: no runtime says anything
+	Users  []snapshot.User
+	Groups []snapshot.Group
+}
