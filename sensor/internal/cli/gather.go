@@ -84,6 +84,8 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 			emit(metrics.StateLimit, float64(t.limit), t.name)
 			emit(metrics.StateFull, float64(t.full), t.name)
 		}
+		gatherContainers(s, emit)
+		emit(metrics.ContainerEventsBad, float64(st.State.ContainersUnread))
 		emit(metrics.StringBytes, float64(st.Strings.Used), "public")
 		emit(metrics.StringLimit, float64(st.Strings.Limit), "public")
 		emit(metrics.StringsFull, float64(st.Strings.Full), "public")

@@ -68,8 +68,12 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return err
 	}
 	sel.report(log)
+	sc.containers = newLookup(cfg, log)
 	s, err := a.newSensor(ctx, cfg, log, sc)
 	if err != nil {
+		if sc.containers != nil {
+			sc.containers.Close()
+		}
 		return err
 	}
 	defer func() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
+	"github.com/shikra-sensor/shikra/sensor/internal/container/lookup"
 	"github.com/shikra-sensor/shikra/sensor/internal/output"
 	"github.com/shikra-sensor/shikra/sensor/internal/pipeline"
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
@@ -22,23 +23,26 @@ type sensor struct {
 	queue *output.Queue
 	close []io.Closer
 	log   *slog.Logger
+
+	lookup *lookup.Lookup // of what runtimes say of containers; nil for none
 }
 
 type sensorConfig struct {
-	modules [][]byte
-	wall    func() int64
-	lookup  func(tid int64, t *snapshot.Thread) bool // reads a thread no event told of; nil for none
-	block   bool                                     // wait for the outputs instead of dropping: a replay has time
-	json    bool
-	format  output.Format // on stdout, unless the configuration or json say otherwise
-	started func()        // called when the sensor watches; nil for nobody
-	closed  func()        // called when nobody reads stdout any more; nil: go on, for the sake of the other outputs
-	limit   uint64        // stop after so many alerts; 0 for never
-	reached func()        // called at the limit
+	containers *lookup.Lookup // passes to the sensor; nil for none
+	modules    [][]byte
+	wall       func() int64
+	lookup     func(tid int64, t *snapshot.Thread) bool // reads a thread no event told of; nil for none
+	block      bool                                     // wait for the outputs instead of dropping: a replay has time
+	json       bool
+	format     output.Format // on stdout, unless the configuration or json say otherwise
+	started    func()        // called when the sensor watches; nil for nobody
+	closed     func()        // called when nobody reads stdout any more; nil: go on, for the sake of the other outputs
+	limit      uint64        // stop after so many alerts; 0 for never
+	reached    func()        // called at the limit
 }
 
 func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger, sc sensorConfig) (*sensor, error) {
-	s := &sensor{log: log}
+	s := &sensor{log: log, lookup: sc.containers}
 	var outs []*output.Output
 	if c.Outputs.Stdout.Enabled {
 		f := output.ParseFormat(c.Outputs.Stdout.Format)
@@ -85,11 +89,16 @@ func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger,
 			}
 		}
 	}
-	s.Pipeline, err = pipeline.New(ctx, pipeline.Config{
+	pc := pipeline.Config{
 		Arena:  arenaConfig(c),
 		Engine: c.Engine.Mode, Batch: c.Engine.Batch, WallOffset: sc.wall,
 		Alert: put, Hostname: hostname, Node: readNode(c), Log: log, LookupThread: sc.lookup,
-	})
+		BootTime: bootTime,
+	}
+	if s.lookup != nil {
+		pc.Containers = s.lookup
+	}
+	s.Pipeline, err = pipeline.New(ctx, pc)
 	if err != nil {
 		s.stop(ctx)
 		return nil, err
@@ -112,6 +121,9 @@ func arenaConfig(c *config.Config) arena.Config {
 
 // stop writes what waits and frees everything.
 func (s *sensor) stop(ctx context.Context) error {
+	if s.lookup != nil {
+		s.lookup.Close()
+	}
 	err := s.queue.Close(ctx)
 	if s.Pipeline != nil {
 		if e := s.Pipeline.Close(); err == nil {

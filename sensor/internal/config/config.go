@@ -32,18 +32,19 @@ const maxFile = 1 << 20
 
 // Config is the checked configuration.
 type Config struct {
-	Node    Node     `mapstructure:"node" yaml:"node"`
-	Rules   Rules    `mapstructure:"rules" yaml:"rules"`
-	Engine  Engine   `mapstructure:"engine" yaml:"engine"`
-	Probe   Probe    `mapstructure:"probe" yaml:"probe"`
-	Base    Base     `mapstructure:"base_syscalls" yaml:"base_syscalls"`
-	State   State    `mapstructure:"state" yaml:"state"`
-	Outputs Outputs  `mapstructure:"outputs" yaml:"outputs"`
-	Loss    Loss     `mapstructure:"loss" yaml:"loss"`
-	HTTP    HTTP     `mapstructure:"http" yaml:"http"`
-	Metrics Metrics  `mapstructure:"metrics" yaml:"metrics"`
-	Log     Log      `mapstructure:"log" yaml:"log"`
-	Host    HostRoot `mapstructure:"host" yaml:"host"`
+	Node       Node       `mapstructure:"node" yaml:"node"`
+	Rules      Rules      `mapstructure:"rules" yaml:"rules"`
+	Engine     Engine     `mapstructure:"engine" yaml:"engine"`
+	Probe      Probe      `mapstructure:"probe" yaml:"probe"`
+	Base       Base       `mapstructure:"base_syscalls" yaml:"base_syscalls"`
+	State      State      `mapstructure:"state" yaml:"state"`
+	Containers Containers `mapstructure:"containers" yaml:"containers"`
+	Outputs    Outputs    `mapstructure:"outputs" yaml:"outputs"`
+	Loss       Loss       `mapstructure:"loss" yaml:"loss"`
+	HTTP       HTTP       `mapstructure:"http" yaml:"http"`
+	Metrics    Metrics    `mapstructure:"metrics" yaml:"metrics"`
+	Log        Log        `mapstructure:"log" yaml:"log"`
+	Host       HostRoot   `mapstructure:"host" yaml:"host"`
 
 	Sources []string `mapstructure:"-" yaml:"-"` // the files that were read, in order
 }
@@ -88,6 +89,19 @@ type State struct {
 	Containers   int `mapstructure:"containers" yaml:"containers"`
 	StringBytes  int `mapstructure:"string_bytes" yaml:"string_bytes"`
 	PrivateBytes int `mapstructure:"private_bytes" yaml:"private_bytes"`
+}
+
+// Containers says how the runtimes of containers are asked.
+type Containers struct {
+	Enabled    bool     `mapstructure:"enabled" yaml:"enabled"`
+	Docker     []string `mapstructure:"docker" yaml:"docker"`
+	Podman     []string `mapstructure:"podman" yaml:"podman"`
+	CRI        []string `mapstructure:"cri" yaml:"cri"`
+	Containerd []string `mapstructure:"containerd" yaml:"containerd"`
+	TimeoutMS  int      `mapstructure:"timeout_ms" yaml:"timeout_ms"`
+	Queue      int      `mapstructure:"queue" yaml:"queue"`
+	LabelMax   int      `mapstructure:"label_max" yaml:"label_max"`
+	Users      bool     `mapstructure:"users" yaml:"users"`
 }
 
 // Outputs says where alerts go.
@@ -179,6 +193,17 @@ func Keys() []Key {
 		{"state.containers", 1024, "most containers kept", func(c *Config) error { return between(c.State.Containers, 16, 1<<16) }},
 		{"state.string_bytes", 16 << 20, "bytes for names and paths", func(c *Config) error { return between(c.State.StringBytes, 1<<20, 256<<20) }},
 		{"state.private_bytes", 16 << 20, "bytes for arguments and environments", func(c *Config) error { return between(c.State.PrivateBytes, 1<<20, 256<<20) }},
+		{"containers.enabled", true, "ask container runtimes for names, images, labels, mounts and pods of the containers seen", nil},
+		{"containers.docker", []string{"/var/run/docker.sock", "/run/user/*/docker.sock"}, "sockets of Docker; empty: none", func(c *Config) error { return sockets(c.Containers.Docker) }},
+		{"containers.podman", []string{"/run/podman/podman.sock", "/run/user/*/podman/podman.sock"}, "sockets of Podman; empty: none", func(c *Config) error { return sockets(c.Containers.Podman) }},
+		{"containers.cri", []string{"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/k3s/containerd/containerd.sock", "/run/k0s/containerd.sock", "/run/cri-dockerd.sock"},
+			"sockets of runtimes that serve Kubernetes (CRI); empty: none", func(c *Config) error { return sockets(c.Containers.CRI) }},
+		{"containers.containerd", []string{"/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock", "/run/k0s/containerd.sock"},
+			"sockets of containerd, for what Kubernetes didn't start; empty: none", func(c *Config) error { return sockets(c.Containers.Containerd) }},
+		{"containers.timeout_ms", 2000, "ms that one runtime may take to answer for one container", func(c *Config) error { return between(c.Containers.TimeoutMS, 10, 60000) }},
+		{"containers.queue", 1024, "most containers that wait for an answer; more are counted, and asked for again when a process starts in them", func(c *Config) error { return between(c.Containers.Queue, 1, 1<<16) }},
+		{"containers.label_max", 100, "bytes; labels with longer values are left out", func(c *Config) error { return between(c.Containers.LabelMax, 1, 4096) }},
+		{"containers.users", true, "read names of users and groups from each container's own /etc/passwd and /etc/group", nil},
 		{"outputs.queue", 1024, "alerts that may wait for the outputs; more are dropped and counted", func(c *Config) error { return between(c.Outputs.Queue, 1, 1<<20) }},
 		{"outputs.stdout.enabled", true, "print alerts on the standard output", nil},
 		{"outputs.stdout.format", "text", "text or json", func(c *Config) error { return oneOf(c.Outputs.Stdout.Format, "text", "json") }},
@@ -234,6 +259,19 @@ func oneOf(v string, of ...string) error {
 		}
 	}
 	return fmt.Errorf("%q is none of %s", v, strings.Join(of, ", "))
+}
+
+// sockets checks paths of sockets, which may be patterns.
+func sockets(paths []string) error {
+	for _, p := range paths {
+		if !filepath.IsAbs(p) {
+			return fmt.Errorf("%q isn't an absolute path", p)
+		}
+		if _, err := filepath.Match(p, ""); err != nil {
+			return fmt.Errorf("%q: %w", p, err)
+		}
+	}
+	return nil
 }
 
 func between(v, lo, hi int) error {

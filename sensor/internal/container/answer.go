@@ -9,4 +9,5 @@ type Answer struct {
 	Info   *Info  // nil: no runtime says anything
 	Users  []snapshot.User
 	Groups []snapshot.Group
+	Thread bool // the thread by which its users were to be read is gone: another is wanted
 }

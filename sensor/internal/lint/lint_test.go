@@ -81,6 +81,10 @@ var fences = []struct {
 	{module + "/sensor/internal/probe", []string{"sensor/internal/cli"}},
 	{module + "/sensor/internal/rule/eval", []string{}}, // the oracle: tests only
 	{"github.com/prometheus/client_golang", []string{"sensor/internal/metrics"}},
+	{"google.golang.org/grpc", []string{"sensor/internal/container/engine"}},
+	{"k8s.io", []string{"sensor/internal/container/engine"}},
+	{"github.com/containerd", []string{"sensor/internal/container/engine"}},
+	{module + "/sensor/internal/container/lookup", []string{"sensor/internal/cli"}},
 }
 
 // stages stand in the way of the data; a stage never imports another, only what lies below all of them.

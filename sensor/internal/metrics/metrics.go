@@ -46,6 +46,13 @@ const (
 	StateUsed
 	StateLimit
 	StateFull
+	ContainerLookups
+	ContainerLookupsFailed
+	ContainerLookupSeconds
+	ContainersAnswered
+	ContainersWaiting
+	ContainerRequestsDropped
+	ContainerEventsBad
 	StringBytes
 	StringLimit
 	StringsFull
@@ -121,6 +128,14 @@ func Table() [numIDs]Metric {
 		HookActive:        {"hook_active", "Whether a kernel hook is attached (1) or not (0).", false, []string{"hook"}},
 		Captured:          {"captured_syscall", "System calls whose events are captured, by what for: a module, state or the configuration; the value is 1.", false, []string{"syscall", "for"}},
 		NotCaptured:       {"not_captured_syscall", "System calls that rules name and whose events aren't captured; the value is how many rules.", false, []string{"syscall", "reason"}},
+
+		ContainerLookups:         {"container_lookups_total", "Questions to container runtimes.", true, []string{"engine"}},
+		ContainerLookupsFailed:   {"container_lookup_failures_total", "Questions to container runtimes that gave nothing: not_found, the runtime has no such container (yet); error, it couldn't be asked or its answer couldn't be read.", true, []string{"engine", "reason"}},
+		ContainerLookupSeconds:   {"container_lookup_seconds_total", "Time that container runtimes took to answer, in seconds.", true, []string{"engine"}},
+		ContainersAnswered:       {"containers_answered_total", "Containers of which a runtime said something.", true, nil},
+		ContainersWaiting:        {"containers_waiting", "Containers without an answer yet.", false, nil},
+		ContainerRequestsDropped: {"container_requests_dropped_total", "Containers that found the queue of questions full.", true, nil},
+		ContainerEventsBad:       {"container_events_bad_total", "Events of containers whose JSON couldn't be read.", true, nil},
 	}
 }
 

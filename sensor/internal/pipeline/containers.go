@@ -11,6 +11,8 @@ type Containers interface {
 	Request(id []byte, kind uint32, user, tid int64) bool
 	// Forget says that the container is gone.
 	Forget(id []byte)
+	// Thread names another thread of a container, 0 for none, when an answer wants one.
+	Thread(id string, tid int64)
 	// Answers gives what was found.
 	Answers() <-chan container.Answer
 }
@@ -39,6 +41,9 @@ func (p *Pipeline) takeAnswer(ts uint64, a container.Answer) {
 	}
 	for _, g := range a.Groups {
 		p.record(p.made.Start(ts, 0, event.GroupAddedE).Int(int64(g.GID)).String(g.Name).String(id).Done())
+	}
+	if a.Thread {
+		p.cfg.Containers.Thread(a.ID, p.state.ThreadIn(a.ID))
 	}
 	if a.Info == nil {
 		return

@@ -28,10 +28,6 @@ type criInfo struct {
 		Image struct {
 			Image string `json:"image"`
 		} `json:"image"`
-		Envs []struct {
-			Key   string `json:"key"`
-			Value string `json:"value"`
-		} `json:"envs"`
 		Linux struct {
 			SecurityContext struct {
 				Privileged bool `json:"privileged"`
@@ -162,12 +158,7 @@ func containerInfo(id string, st *cri.ContainerStatusResponse, pod *cri.PodSandb
 		in.CPUPeriod, in.CPUQuota, in.CPUShares, in.CPUSetSize = r.CpuPeriod, r.CpuQuota, r.CpuShares, cpus(r.CpusetCpus)
 		in.Memory, in.Swap = r.MemoryLimitInBytes, r.MemorySwapLimitInBytes
 	}
-	for _, e := range info.Config.Envs {
-		in.Env = append(in.Env, e.Key+"="+e.Value)
-	}
-	if in.Env == nil {
-		in.Env = info.RuntimeSpec.Process.Env
-	}
+	in.Env = info.RuntimeSpec.Process.Env
 	for _, m := range s.Mounts {
 		if m == nil {
 			continue
@@ -249,8 +240,8 @@ func setImage(in *container.Info, s *cri.ContainerStatus, info *criInfo) {
 		if in.Digest = digest; in.Repository == "" {
 			in.Repository = repo
 		}
-	case strings.HasPrefix(s.ImageRef, "sha256:"):
-		in.Digest = s.ImageRef
+	case strings.HasPrefix(s.ImageRef, "sha256:"): // an image that didn't come from a registry
+		in.Digest, in.ImageID = s.ImageRef, container.TrimDigest(s.ImageRef)
 	}
 	if id := container.TrimDigest(info.Config.Image.Image); len(id) == 64 && !strings.ContainsAny(id, ":/") {
 		in.ImageID = id

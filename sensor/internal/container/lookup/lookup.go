@@ -22,6 +22,7 @@ type Config struct {
 	Queue    int           // most containers waiting for an answer; default 1024
 	Timeout  time.Duration // of asking one runtime for one container; default 2 s
 	LabelMax int           // bytes; labels with longer values are left out; default 100
+	Users    bool          // read the users of each container from its own /etc/passwd and /etc/group
 	Log      *slog.Logger  // default: discard
 }
 
@@ -30,6 +31,7 @@ const (
 	parallel    = 2                      // runtimes asked at the same time
 	firstRetry  = 200 * time.Millisecond // a runtime may know its container a moment after its first process
 	lastRetry   = time.Minute
+	firstLook   = 20 * time.Millisecond  // its first process soon has the container's root
 	firstRest   = 500 * time.Millisecond // of a socket that didn't answer
 	lastRest    = 15 * time.Second
 	findSockets = 5 * time.Second // how often patterns of sockets are looked up
@@ -54,7 +56,10 @@ type job struct {
 	id      string
 	kind    uint32
 	user    int64 // whose sockets are asked; -1 for the system's
+	tid     int64 // a thread of it; guarded by Lookup.mu
 	tries   int
+	noInfo  bool // no runtime is asked: there is none, or it has answered
+	noUsers bool // its users aren't looked for (any more)
 	next    time.Time
 	running bool
 }
@@ -114,9 +119,11 @@ func (l *Lookup) Close() {
 func (l *Lookup) Answers() <-chan container.Answer { return l.answers }
 
 // Request asks for a container by its full id, a view that isn't kept. user is whose it is when its cgroup stands among a
-// user's, else -1. It reports whether an answer will come, or none can be had: false says that the queue is full.
+// user's, else -1; tid is a thread of it. It reports whether an answer will come, or none can be had: false says that the
+// queue is full.
 func (l *Lookup) Request(id []byte, kind uint32, user, tid int64) bool {
-	if len(enginesOf(kind)) == 0 {
+	j := &job{kind: kind, user: user, tid: tid, noInfo: len(enginesOf(kind)) == 0, noUsers: !l.cfg.Users, next: time.Now()}
+	if j.noInfo && j.noUsers {
 		return true
 	}
 	l.mu.Lock()
@@ -129,7 +136,8 @@ func (l *Lookup) Request(id []byte, kind uint32, user, tid int64) bool {
 		return false
 	}
 	l.st.Requests++
-	l.jobs[string(id)] = &job{id: string(id), kind: kind, user: user, next: time.Now()}
+	j.id = string(id)
+	l.jobs[j.id] = j
 	l.kick()
 	return true
 }
@@ -139,6 +147,21 @@ func (l *Lookup) Forget(id []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.jobs, string(id))
+}
+
+// Thread names another thread of a container, after an Answer that wants one.
+func (l *Lookup) Thread(id string, tid int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if j := l.jobs[id]; j != nil {
+		j.tid = tid
+	}
+}
+
+func (l *Lookup) thread(j *job) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return j.tid
 }
 
 // Stats returns the counts.
@@ -213,42 +236,60 @@ func (l *Lookup) due(now time.Time) (*job, time.Duration) {
 	return first, 0
 }
 
-// do asks the runtimes that may know j's container, one after the other.
+// do looks for what is still to be found out about j's container.
 func (l *Lookup) do(ctx context.Context, j *job) {
-	var info *container.Info
+	a := container.Answer{ID: j.id, Kind: j.kind}
+	if !j.noUsers {
+		var err error
+		a.Users, a.Groups, err = readUsers(l.cfg.Root, l.thread(j), j.id)
+		j.noUsers = err == nil || j.tries >= userTries
+		a.Thread = err == errGone && !j.noUsers
+	}
+	if !j.noInfo {
+		a.Info = l.ask(ctx, j)
+		j.noInfo = a.Info != nil
+	}
+	l.mu.Lock()
+	j.running = false
+	wanted := l.jobs[j.id] == j // else forgotten meanwhile
+	if wanted && j.noInfo && j.noUsers {
+		delete(l.jobs, j.id)
+	} else {
+		first := firstRetry
+		if !j.noUsers {
+			first = firstLook
+		}
+		j.next = time.Now().Add(backoff(j.tries, first, lastRetry))
+		j.tries++
+	}
+	if wanted && a.Info != nil {
+		l.st.Answers++
+	}
+	l.mu.Unlock()
+	l.kick()
+	if !wanted || a.Info == nil && len(a.Users)+len(a.Groups) == 0 && !a.Thread {
+		return
+	}
+	select {
+	case l.answers <- a:
+	case <-ctx.Done():
+	}
+}
+
+// ask asks the runtimes that may know j's container, one after the other; nil when none does.
+func (l *Lookup) ask(ctx context.Context, j *job) *container.Info {
 	for _, p := range l.places.of(j.kind, j.user) {
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		if !p.ready(time.Now()) {
 			continue
 		}
-		in, err := l.get(ctx, p, j.id)
-		if err == nil {
-			info = in
-			break
+		if in, err := l.get(ctx, p, j.id); err == nil {
+			return in
 		}
 	}
-	l.mu.Lock()
-	j.running = false
-	if l.jobs[j.id] != j { // forgotten meanwhile
-		l.mu.Unlock()
-		return
-	}
-	if info == nil {
-		j.next = time.Now().Add(backoff(j.tries, firstRetry, lastRetry))
-		j.tries++
-		l.mu.Unlock()
-		l.kick()
-		return
-	}
-	delete(l.jobs, j.id)
-	l.st.Answers++
-	l.mu.Unlock()
-	select {
-	case l.answers <- container.Answer{ID: j.id, Kind: j.kind, Info: info}:
-	case <-ctx.Done():
-	}
+	return nil
 }
 
 // get asks one runtime and counts how it went.

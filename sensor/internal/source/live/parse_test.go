@@ -18,6 +18,7 @@ import (
 
 	"github.com/shikra-sensor/shikra/bpf"
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+	"github.com/shikra-sensor/shikra/sensor/internal/userdb"
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
@@ -198,7 +199,7 @@ func TestUsers(t *testing.T) {
 	if s.rep.UsersCut != 6 {
 		t.Errorf("%d cut", s.rep.UsersCut)
 	}
-	if cut := eachEntry([]byte(strings.Repeat("a:b\n", 100)), 10, func([]string) bool { return true }); cut != 90 {
+	if cut := userdb.Groups([]byte(strings.Repeat("a:x:7:\n", 100)), 10, func(*snapshot.Group) {}); cut != 90 {
 		t.Errorf("%d cut of 100 with a limit of 10", cut)
 	}
 }
@@ -287,6 +288,7 @@ func FuzzProcText(f *testing.F) {
 				k.fill(&snapshot.File{}, true)
 			}
 		}
-		eachEntry(b, 100, func([]string) bool { return true })
+		userdb.Users(b, 100, func(*snapshot.User) {})
+		userdb.Groups(b, 100, func(*snapshot.Group) {})
 	})
 }
