@@ -9,6 +9,7 @@ import (
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/field"
+	"github.com/shikra-sensor/shikra/sensor/internal/probe"
 )
 
 func (a *app) fieldsCmd() *cobra.Command {
@@ -21,11 +22,12 @@ func (a *app) fieldsCmd() *cobra.Command {
 }
 
 type syscallInfo struct {
-	Name   string           `json:"name"`
-	Event  string           `json:"event"` // evt.type
-	Parsed bool             `json:"parsed"`
-	Params []string         `json:"params,omitempty"`
-	NR     map[string]int16 `json:"numbers"`
+	Name    string           `json:"name"`
+	Event   string           `json:"event"`             // evt.type
+	Parsed  bool             `json:"parsed"`            // its event has parameters of its own
+	Program string           `json:"program,omitempty"` // of the probe, that makes the event; none where this architecture lacks the call
+	Params  []string         `json:"params,omitempty"`
+	NR      map[string]int16 `json:"numbers"`
 }
 
 func (a *app) syscallsCmd() *cobra.Command {
@@ -34,13 +36,26 @@ func (a *app) syscallsCmd() *cobra.Command {
 		Short: "List the system calls by name, with their event and parameters",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			served, err := probe.Catalogue()
+			if err != nil {
+				return err
+			}
+			programs := map[string]string{}
+			for _, s := range served {
+				programs[s.Syscall.Name] = s.Program
+			}
 			var out []syscallInfo
 			for _, s := range event.Syscalls() {
-				if s.NR == [len(s.NR)]int16{-1, -1, -1, -1, -1} {
+				if s.NR == [len(s.NR)]int16{-1, -1, -1, -1, -1} && s.Name != event.UnknownSyscall {
 					continue // a tracepoint or a call of another architecture
 				}
 				in := s.Exit.Info()
-				si := syscallInfo{Name: s.Name, Event: in.Name, Parsed: s.Exit != event.GenericX, NR: map[string]int16{}}
+				si := syscallInfo{
+					Name: s.Name, Event: in.Name, Parsed: s.Exit != event.GenericX, Program: programs[s.Name], NR: map[string]int16{},
+				}
+				if !si.Parsed {
+					si.Event = s.Name
+				}
 				for i, arch := range []string{"amd64", "arm64", "arm", "riscv64", "ia32"} {
 					if s.NR[i] >= 0 {
 						si.NR[arch] = s.NR[i]
@@ -55,7 +70,7 @@ func (a *app) syscallsCmd() *cobra.Command {
 				return a.printJSON(out)
 			}
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "SYSCALL\tAMD64\tARM64\tEVENT\tPARAMETERS")
+			fmt.Fprintln(w, "SYSCALL\tAMD64\tIA32\tARM64\tARM\tEVENT\tPARAMETERS")
 			nr := func(s syscallInfo, arch string) string {
 				if n, ok := s.NR[arch]; ok {
 					return fmt.Sprint(n)
@@ -67,7 +82,7 @@ func (a *app) syscallsCmd() *cobra.Command {
 				if !s.Parsed {
 					ev = "(generic)"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Name, nr(s, "amd64"), nr(s, "arm64"), ev, strings.Join(s.Params, " "))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, nr(s, "amd64"), nr(s, "ia32"), nr(s, "arm64"), nr(s, "arm"), ev, strings.Join(s.Params, " "))
 			}
 			return w.Flush()
 		},

@@ -17,7 +17,7 @@ func evtArgFields() []*Field {
 		computed("evt.info", String, "The same as evt.args.", computeArgs),
 		{
 			Name: "evt.arg", Type: String, Arg: ArgIndexKey, Compute: computeArg,
-			Doc: "Parameter of the event by name or number, as text: evt.arg.flags, evt.arg[0]. Flags, errors, users and fds are given by name. An event without a value for a parameter it has gives the text <NA> or NULL.",
+			Doc: "Parameter of the event by name or number, as text: evt.arg.flags, evt.arg[0]. Flags, errors, users and fds are given by name. A call without parameters of its own has nr, its number, and arg0 to arg5, its raw arguments in hexadecimal. An event without a value for a parameter it has gives the text <NA> or NULL.",
 		},
 		{
 			Name: "evt.rawarg", Type: Int, Arg: ArgKey, Compute: computeRawArg,

@@ -27,7 +27,7 @@ func evtFields() []*Field {
 			Name: "evt.num", Type: Uint, Read: Read{Base: Event, Offset: wasmabi.EventNum, Width: U64},
 			Doc: "Number of the event since the sensor started, counted from 1.",
 		},
-		computed("evt.type", String, "Name of the event: the system call's, or that of the tracepoint it comes from (procexit).", computeType),
+		computed("evt.type", String, "Name of the event: the system call's, or that of the tracepoint it comes from (procexit); unknown for a call by a number that nobody knows.", computeType),
 		{
 			Name: "evt.type.is", Type: Uint, Arg: ArgKey, Compute: computeTypeIs,
 			Doc: "1 for events of the named type, 0 for others: evt.type.is.open.",

@@ -200,8 +200,8 @@ func (w *world) event(t testing.TB, r event.Record, tid, fd int64) event.Event {
 	e.SetThread(w.threads[tid])
 	e.SetFD(int32(fd))
 	e.SetFile(w.files[fd])
-	if in := r.Type().Info(); len(in.Params) > 0 && in.Origin == event.OriginSyscall && r.Type() != event.GenericX {
-		if v, ok := e.Int(0); ok {
+	if in := r.Type().Info(); len(in.Params) > 0 && in.Origin == event.OriginSyscall {
+		if v, ok := e.Int(max(in.ParamIndex("res"), 0)); ok {
 			e.SetRes(v)
 		}
 	}

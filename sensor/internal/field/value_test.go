@@ -30,6 +30,8 @@ func (w *world) events(t *testing.T) map[string]event.Event {
 	m["lost"] = w.simple(t, event.SyscallCloseX, 0, 999, -1) // its thread isn't known
 	m["exit"] = w.event(t, w.record(300, event.ProcexitV1E).Int(0).Int(0).Int(9).Int(0).Int(1).Done(), 300, -1)
 	m["generic"] = w.event(t, w.record(300, event.GenericX).Int(11).Int(201).Done(), 300, -1)
+	m["native"] = w.event(t, w.record(300, event.GenericX).Int(2049).Int(472).Int(472).Int(-1).Int(255).Int(1<<31).Int(0).Int(0).Int(0).Int(-1).Done(), 300, -1)
+	m["unknown"] = w.event(t, w.record(300, event.GenericX).Int(0).Int(500).Int(0x40000000|500).Int(0).Int(1).Int(2).Int(3).Int(4).Int(5).Int(6).Done(), 300, -1)
 	m["rename"] = w.event(t, w.record(300, event.SyscallRenameat2X).Int(0).Int(8).String("a/./b").Int(-100).String("c").Int(0).Done(), 300, -1)
 	m["renamefail"] = w.event(t, w.record(300, event.SyscallRenameX).Int(-13).String("a").String("b").Done(), 300, -1)
 	m["symlink"] = w.event(t, w.record(300, event.SyscallSymlinkatX).Int(0).String("../t").Int(55).String("l").Done(), 300, -1)
@@ -45,6 +47,12 @@ var valueTests = []struct{ field, event, want string }{
 	{"evt.type", "exit", "procexit"},
 	{"evt.type", "generic", "time"},
 	{"evt.type", "async", "container"},
+	{"evt.type", "native", "fchroot"},
+	{"evt.type", "unknown", "unknown"},
+	{"evt.type.is.fchroot", "native", "1"},
+	{"evt.type.is.unknown", "native", "0"},
+	{"evt.type.is.unknown", "unknown", "1"},
+	{"syscall.type", "native", "fchroot"},
 	{"evt.type.is.openat", "open", "1"},
 	{"evt.type.is.open", "open", "0"},
 	{"evt.type.is.time", "generic", "1"},
@@ -70,6 +78,12 @@ var valueTests = []struct{ field, event, want string }{
 	{"evt.res", "open", "SUCCESS"},
 	{"evt.res", "failed", "ENOENT"},
 	{"evt.res", "exit", "-"},
+	{"evt.rawres", "generic", "-"},
+	{"evt.res", "generic", "-"},
+	{"evt.rawres", "native", "-1"},
+	{"evt.res", "native", "EPERM"},
+	{"evt.failed", "native", "true"},
+	{"evt.res", "unknown", "SUCCESS"},
 	{"evt.failed", "open", "false"},
 	{"evt.failed", "failed", "true"},
 	{"evt.failed", "exit", "-"},
@@ -115,6 +129,13 @@ var valueTests = []struct{ field, event, want string }{
 
 	{"evt.args", "open", "fd=3(<f>/etc/shadow) dirfd=-100(AT_FDCWD) name=../../etc/shadow(/etc/shadow) flags=4097(O_RDONLY|O_CLOEXEC) mode=0 dev=5 ino=4711"},
 	{"evt.args", "generic", ""},
+	{"evt.args", "native", "nr=472 res=-1(EPERM) arg0=FF arg1=80000000 arg2=0 arg3=0 arg4=0 arg5=FFFFFFFFFFFFFFFF"},
+	{"evt.arg.arg0", "native", "FF"},
+	{"evt.rawarg.arg0", "native", "255"},
+	{"evt.rawarg.arg5", "unknown", "6"},
+	{"evt.arg.nr", "unknown", "1073742324"},
+	{"evt.arg.ID", "native", "fchroot"},
+	{"evt.arg.arg0", "generic", "<NA>"},
 	{"evt.args", "exit", "status=0 ret=0 sig=9(SIGKILL) core=0 reaper_tid=1(systemd)"},
 	{"evt.info", "box", "res=0 uid=33(www-data)"},
 	{"evt.arg.fd", "open", "<f>/etc/shadow"},

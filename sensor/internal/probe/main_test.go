@@ -71,12 +71,15 @@ func TestMain(m *testing.M) {
 
 // wholeRun reports whether all tests ran.
 func wholeRun() bool {
+	if os.Getenv("SHIKRA_PROBE_TIER") != "" {
+		return false // a tier that is asked for may serve less
+	}
 	for _, name := range []string{"test.run", "test.skip", "test.list"} {
 		if flag.Lookup(name).Value.String() != "" {
 			return false
 		}
 	}
-	return !testing.Short()
+	return true
 }
 
 func fatal(err error) {
