@@ -47,6 +47,9 @@ CALL(poll)
 	return 0;
 }
 
+#define PPOLL_TIME64 414 /* of 32-bit programs: with times in 64 bits; other ABIs leave the number out */
+
+/* Serves ppoll_time64 too. */
 CALL(ppoll)
 {
 	struct rec r;
@@ -58,7 +61,7 @@ CALL(ppoll)
 	/* fds: ParamFdlist */
 	poll__store_fds(&r, read__arg(&c, 0), (u32)read__arg(&c, 1));
 	/* timeout: ParamReltime; what the kernel left of it; 0 without one */
-	store__u64(&r, read__user_timespec(read__arg(&c, 2), read__pointer_size(c.compat)));
+	store__u64(&r, read__user_timespec(read__arg(&c, 2), c.nr == PPOLL_TIME64 ? 8 : read__pointer_size(c.compat)));
 	/* sigmask: ParamSigset; the first 32 signals, 0 without a mask */
 	bpf_probe_read_user(&set, sizeof(set), (void *)read__arg(&c, 3));
 	store__u32(&r, set);

@@ -65,6 +65,23 @@ func (t *env) int80(nr uintptr, a ...uintptr) int64 {
 
 const ia32Socketcall = 102
 
+// recvmmsgCompat is a case of recvmmsg by one of its two numbers: without a time they are the same.
+func recvmmsgCompat(call string, nr uintptr) callCase {
+	return callCase{call, "compat", event.SocketRecvmmsgX, func(t *env) []any {
+		fd, from, port := datagrams(t, lo4, "one", "two")
+		l := newLow(t)
+		var w []uintptr
+		for range 2 {
+			w = append(w, l.put(make([]byte, 16)), 16, l.words(l.put(make([]byte, 9)), 9), 1, 0, 0, 0, 0)
+		}
+		if r := t.int80(nr, uintptr(fd), l.words(w...), 2, unix.MSG_DONTWAIT, 0); r != 2 {
+			t.Fatalf("recvmmsg gives %d", r)
+		}
+		t.made = 2
+		return []any{3, fd, 3, []byte("two"), tuple(lo4, from, lo4, port), missing{}}
+	}}
+}
+
 func compatCases() []callCase {
 	return []callCase{
 		{"openat", "compat", event.SyscallOpenatV2X, func(t *env) []any {
@@ -170,6 +187,11 @@ func compatCases() []callCase {
 			ts, set := l.words(0, 5), l.put(append(binary.NativeEndian.AppendUint32(nil, badFD), 1, 0, 0, 0))
 			return []any{t.int80(309, set, 1, ts, l.words(1<<9, 0), 8), fdList(badFD, 0x40), binary.NativeEndian.Uint32(l.b[4:]), 1 << 9}
 		}},
+		{"ppoll_time64", "compat only", event.SyscallPpollX, func(t *env) []any {
+			l := newLow(t)
+			ts, set := l.words(0, 0, 5, 0), l.put(append(binary.NativeEndian.AppendUint32(nil, badFD), 1, 0, 0, 0))
+			return []any{t.int80(414, set, 1, ts, l.words(1<<9, 0), 8), fdList(badFD, 0x40), binary.NativeEndian.Uint64(l.b[8:]), 1 << 9}
+		}},
 		{"setsockopt", "compat, time", event.SocketSetsockoptX, func(t *env) []any {
 			fd := socketFD(t, unix.AF_INET, unix.SOCK_STREAM)
 			r := t.int80(366, uintptr(fd), unix.SOL_SOCKET, unix.SO_RCVTIMEO, newLow(t).words(2, 500), 8)
@@ -220,19 +242,8 @@ func compatCases() []callCase {
 			r := t.int80(ia32Socketcall, 17, l.words(uintptr(fd), l.words(l.put(make([]byte, 16)), 16, iov, 2, 0, 0, 0), 0))
 			return []any{r, 7, []byte("one two"), tuple(lo4, from, lo4, port), missing{}, fd}
 		}},
-		{"recvmmsg", "compat", event.SocketRecvmmsgX, func(t *env) []any {
-			fd, from, port := datagrams(t, lo4, "one", "two")
-			l := newLow(t)
-			var w []uintptr
-			for range 2 {
-				w = append(w, l.put(make([]byte, 16)), 16, l.words(l.put(make([]byte, 9)), 9), 1, 0, 0, 0, 0)
-			}
-			if r := t.int80(337, uintptr(fd), l.words(w...), 2, unix.MSG_DONTWAIT, 0); r != 2 {
-				t.Fatalf("recvmmsg gives %d", r)
-			}
-			t.made = 2
-			return []any{3, fd, 3, []byte("two"), tuple(lo4, from, lo4, port), missing{}}
-		}},
+		recvmmsgCompat("recvmmsg", 337),
+		recvmmsgCompat("recvmmsg_time64", 417),
 		{"recvmmsg", "socketcall", event.SocketRecvmmsgX, func(t *env) []any {
 			fd, from, port := datagrams(t, lo4, "one", "two")
 			l := newLow(t)

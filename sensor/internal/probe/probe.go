@@ -90,6 +90,7 @@ var shared = map[string]string{
 	"getresuid32": "getresuid", "getresgid32": "getresgid", "setuid32": "setuid", "setgid32": "setgid",
 	"setreuid32": "setreuid", "setregid32": "setregid", "setresuid32": "setresuid", "setresgid32": "setresgid",
 	"chown32": "chown", "lchown32": "lchown", "fchown32": "fchown", "ugetrlimit": "getrlimit", "futex_time64": "futex",
+	"ppoll_time64": "ppoll", "recvmmsg_time64": "recvmmsg",
 	"fcntl64": "fcntl",
 }
 
