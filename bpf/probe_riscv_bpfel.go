@@ -190,6 +190,7 @@ const (
 	ProbeVarCodeOf             = "code_of"
 	ProbeVarExecSlot           = "exec_slot"
 	ProbeVarExecveatNr         = "execveat_nr"
+	ProbeVarInPart             = "in_part"
 	ProbeVarPageKbShift        = "page_kb_shift"
 	ProbeVarRealtime           = "realtime"
 	ProbeVarRingBytes          = "ring_bytes"
@@ -431,6 +432,7 @@ type ProbeVariableSpecs struct {
 	CodeOf       *ebpf.VariableSpec `ebpf:"code_of"`
 	ExecSlot     *ebpf.VariableSpec `ebpf:"exec_slot"`
 	ExecveatNr   *ebpf.VariableSpec `ebpf:"execveat_nr"`
+	InPart       *ebpf.VariableSpec `ebpf:"in_part"`
 	PageKbShift  *ebpf.VariableSpec `ebpf:"page_kb_shift"`
 	Realtime     *ebpf.VariableSpec `ebpf:"realtime"`
 	RingBytes    *ebpf.VariableSpec `ebpf:"ring_bytes"`
@@ -485,6 +487,7 @@ type ProbeVariables struct {
 	CodeOf       *ebpf.Variable `ebpf:"code_of"`
 	ExecSlot     *ebpf.Variable `ebpf:"exec_slot"`
 	ExecveatNr   *ebpf.Variable `ebpf:"execveat_nr"`
+	InPart       *ebpf.Variable `ebpf:"in_part"`
 	PageKbShift  *ebpf.Variable `ebpf:"page_kb_shift"`
 	Realtime     *ebpf.Variable `ebpf:"realtime"`
 	RingBytes    *ebpf.Variable `ebpf:"ring_bytes"`

@@ -148,6 +148,8 @@ __inline_always u32 flags__resolve(u32 v)
 #define CLONE_NEWPID 0x20000000u
 #define CLONE_VFORK 0x00004000u
 #define CLONE_VM 0x00000100u
+#define CLONE_PIDFD 0x00001000u
+#define CLONE_PARENT 0x00008000u
 #define F_CLONE_FILES 0x1u
 #define F_CLONE_FS 0x2u
 #define F_CLONE_SIGHAND 0x800u

@@ -89,13 +89,42 @@ __inline_always u32 clone__flags(struct task_struct *t, u64 flags)
 	return v;
 }
 
-__inline_always void clone__store(struct rec *r, struct task_struct *t, s64 res, u32 flags, u64 start)
+__inline_always void clone__store(struct rec *r, struct task_struct *t, s64 res, u32 flags, u64 start, s64 maker, s64 pidfd)
 {
 	/* res: ParamPid */
 	store__s64(r, res);
 	store__exe_args(r, t);
 	store__process(r, t, false);
 	store__clone(r, t, flags, start);
+	/* maker: ParamPid, clone's and clone3's only: the thread that called, where that isn't one of the parent process */
+	if (maker)
+		store__s64(r, maker);
+	else
+		store__missing(r);
+	/* pidfd: ParamFd, clone's and clone3's only: in the parent's event what CLONE_PIDFD gave */
+	if (pidfd >= 0)
+		store__s64(r, pidfd);
+	else
+		store__missing(r);
+	*(volatile u16 *)(r->p + RECORD_NPARAMS) = maker || pidfd >= 0 ? SYSCALL_CLONE_20_X_N : SYSCALL_FORK_20_X_N;
+}
+
+/* The fd that the call under way, with these flags, made for its child; -1 for none. */
+__inline_always s64 clone__pidfd(const struct call *c, u64 flags)
+{
+	s32 fd = -1;
+	u64 ptr = 0;
+	if (!(flags & CLONE_PIDFD))
+		return -1;
+	if (c->nr == clone_nr[c->compat & 1][CLONE_NR_CLONE3]) {
+		/* the second member of struct clone_args */
+		bpf_probe_read_user(&ptr, sizeof(ptr), (void *)(read__arg(c, 0) + 8));
+	} else {
+		ptr = read__arg(c, 2); /* parent_tid, which such calls use for it */
+	}
+	if (bpf_probe_read_user(&fd, sizeof(fd), (void *)ptr))
+		return -1;
+	return fd;
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -131,14 +160,14 @@ int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 	struct cpu *cpu = submit__cpu();
 	if (!cpu || !submit__begin(&r, cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, READ(child, pid), nr, compat, nr == NO_NR ? 0 : slot_of[compat & 1][nr & (NATIVE - 1)]))
 		return 0;
-	clone__store(&r, child, 0, flags, read__ns_start(child));
+	clone__store(&r, child, 0, flags, read__ns_start(child), given & CLONE_PARENT ? READ(parent, pid) : 0, -1);
 	submit__scratch(&r);
 	return 0;
 }
 
-_Static_assert(SYSCALL_CLONE_20_X_END == SYSCALL_CLONE3_X_END && SYSCALL_CLONE_20_X_END == SYSCALL_FORK_20_X_END &&
-		       SYSCALL_CLONE_20_X_END == SYSCALL_VFORK_20_X_END,
-	       "the four events have one form");
+_Static_assert(SYSCALL_CLONE_20_X_N == SYSCALL_CLONE3_X_N && SYSCALL_FORK_20_X_N == SYSCALL_VFORK_20_X_N &&
+		       SYSCALL_CLONE_20_X_N == SYSCALL_FORK_20_X_N + 2,
+	       "the four events have one form, with two parameters more for clone and clone3");
 
 /* Serves all four. */
 CALL(clone)
@@ -149,7 +178,7 @@ CALL(clone)
 	if (ret == 0 || !submit__begin(&r, c.cpu, type, SYSCALL_CLONE_20_X_N, SYSCALL_CLONE_20_X_END, c.tid, c.nr, c.compat, c.slot))
 		return 0;
 	struct task_struct *t = read__task();
-	clone__store(&r, t, ret, clone__flags(t, flags), 0);
+	clone__store(&r, t, ret, clone__flags(t, flags), 0, 0, ret > 0 ? clone__pidfd(&c, flags) : -1);
 	submit__scratch(&r);
 	return 0;
 }

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* ioctl */
 
+/* include/uapi/asm-generic/ioctls.h; the same on every architecture supported */
+#define FIONCLEX 0x5450
+#define FIOCLEX 0x5451
+
 CALL(ioctl)
 {
 	struct rec r;
+	u32 request = read__arg(&c, 1);
+	if (in_part & PART_IOCTL && (ret != 0 || (request != FIOCLEX && request != FIONCLEX)))
+		return 0;
 	if (!RESERVE(&r, &c, SYSCALL_IOCTL_3_X))
 		return 0;
 	/* res: ParamErrno */

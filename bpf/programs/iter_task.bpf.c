@@ -22,12 +22,13 @@ struct {
 	__type(value, struct scratch);
 } iter_task_scratch SEC(".maps");
 
-static __always_inline void read_pid(struct pid *p, __s32 *id, __s32 *vid) {
+/* id is p's number in the first pid namespace, vid that at depth level: 0 when p isn't there. */
+static __always_inline void read_pid(struct pid *p, unsigned int level, __s32 *id, __s32 *vid) {
 	struct upid *first = __builtin_preserve_access_index(&p->numbers[0]);
-	unsigned int level = BPF_CORE_READ(p, level);
 	*id = BPF_CORE_READ(first, nr);
-	if (level > 32) /* MAX_PID_NS_LEVEL */
-		level = 0;
+	*vid = 0;
+	if (level > 32 /* MAX_PID_NS_LEVEL */ || level > BPF_CORE_READ(p, level))
+		return;
 	struct upid *last = (void *)first + level * bpf_core_type_size(struct upid);
 	*vid = BPF_CORE_READ(last, nr);
 }
@@ -104,12 +105,15 @@ int iter_task(struct bpf_iter__task *ctx) {
 	bpf_probe_read_kernel(t->comm, sizeof(t->comm), __builtin_preserve_access_index(&task->comm));
 
 	__s32 tid;
+	unsigned int level = 0;
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	if (pid)
-		read_pid(pid, &tid, &t->vtid);
+	if (pid) {
+		level = BPF_CORE_READ(pid, level);
+		read_pid(pid, level, &tid, &t->vtid);
+	}
 	struct pid *tg = BPF_CORE_READ(sig, pids[PIDTYPE_TGID]);
 	if (tg) {
-		read_pid(tg, &tid, &t->vpid);
+		read_pid(tg, level, &tid, &t->vpid);
 		t->ns_level = BPF_CORE_READ(tg, level);
 		struct upid *first = __builtin_preserve_access_index(&tg->numbers[0]);
 		struct upid *last = (void *)first + (t->ns_level & 31) * bpf_core_type_size(struct upid);
@@ -117,11 +121,11 @@ int iter_task(struct bpf_iter__task *ctx) {
 	}
 	struct pid *pg = BPF_CORE_READ(sig, pids[PIDTYPE_PGID]);
 	if (pg)
-		read_pid(pg, &t->pgid, &t->vpgid);
+		read_pid(pg, level, &t->pgid, &t->vpgid);
 	struct pid *sid = BPF_CORE_READ(sig, pids[PIDTYPE_SID]);
 	__s32 vsid;
 	if (sid)
-		read_pid(sid, &t->sid, &vsid);
+		read_pid(sid, level, &t->sid, &vsid);
 
 	t->uid = BPF_CORE_READ(cred, euid.val);
 	t->gid = BPF_CORE_READ(cred, egid.val);

@@ -82,11 +82,24 @@ __inline_always void recv__store_no_message(struct rec *r)
 	store__missing(r);
 }
 
+/* Whether control messages came, which fds do by: msg_controllen is the sixth word of struct msghdr (include/linux/socket.h). */
+__inline_always bool recv__has_control(struct call *c, u64 ptr)
+{
+	u64 len = 0;
+	if (c->compat)
+		bpf_probe_read_user(&len, 4, (void *)(ptr + 5 * 4));
+	else
+		bpf_probe_read_user(&len, sizeof(long), (void *)(ptr + 5 * sizeof(long)));
+	return len;
+}
+
 CALL(recvmsg)
 {
 	struct rec r;
 	u64 a[2];
 	read__net_args(&c, a, 2);
+	if (in_part & PART_RECVMSG && (ret < 0 || !recv__has_control(&c, a[1])))
+		return 0;
 	if (!BEGIN(&r, &c, SOCKET_RECVMSG_X))
 		return 0;
 	u64 size = (u64)forget(&r.cpu->forget[0], read__pointer_size(c.compat));

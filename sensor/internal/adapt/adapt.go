@@ -46,7 +46,8 @@ type Selection struct {
 type Syscall struct {
 	Name string     `json:"name"`
 	Exit event.Type `json:"-"`
-	For  []string   `json:"for"` // names of modules, ForState, ForConfig
+	For  []string   `json:"for"`            // names of modules, ForState, ForConfig
+	Part bool       `json:"part,omitempty"` // only those that change fds: nobody but state asks
 }
 
 // Ignored is a system call that rules name in vain.
@@ -71,6 +72,17 @@ func (s *Selection) Names() []string {
 	out := make([]string, len(s.Syscalls))
 	for i, c := range s.Syscalls {
 		out[i] = c.Name
+	}
+	return out
+}
+
+// Parts returns the names of those of which only what changes fds is captured.
+func (s *Selection) Parts() []string {
+	var out []string
+	for _, c := range s.Syscalls {
+		if c.Part {
+			out = append(out, c.Name)
+		}
 	}
 	return out
 }
@@ -132,7 +144,8 @@ func Select(modules []Module, cfg Config) *Selection {
 		if plus[c.Name] || cfg.Everything {
 			out.For = append(out.For, ForConfig)
 		}
-		if len(out.For) == 0 {
+		part := state.NeedsPart(c.Exit) && !cfg.Repair && len(plus) == 0 && !minus[c.Name]
+		if len(out.For) == 0 && !part {
 			continue
 		}
 		why := ""
@@ -142,8 +155,17 @@ func Select(modules []Module, cfg Config) *Selection {
 		case c.Exit.HeavyIO() && !cfg.HeavyIO:
 			why = WhyHeavy
 		}
-		if why == "" {
+		if part {
+			if why != "" || len(out.For) == 0 {
+				s.Syscalls = append(s.Syscalls, Syscall{Name: c.Name, Exit: c.Exit, For: []string{ForState}, Part: true})
+			} else {
+				out.For = append(out.For, ForState)
+				s.Syscalls = append(s.Syscalls, out)
+			}
+		} else if why == "" {
 			s.Syscalls = append(s.Syscalls, out)
+		}
+		if why == "" {
 			continue
 		}
 		if rules := namedBy(modules, c.Exit, func(i int) bool { return asks(i, c) }); len(rules) > 0 {

@@ -153,3 +153,33 @@ func TestTracepoints(t *testing.T) {
 		t.Error("a listing of everything wants switches")
 	}
 }
+
+func TestPart(t *testing.T) {
+	find := func(s *Selection, name string) *Syscall {
+		for i := range s.Syscalls {
+			if s.Syscalls[i].Name == name {
+				return &s.Syscalls[i]
+			}
+		}
+		return nil
+	}
+	s := Select([]Module{rules(t, "a", "evt.type in (unlink, recvmsg)", "x"), rules(t, "b", "evt.type = ioctl", "x")}, Config{})
+	if c := find(s, "ioctl"); c == nil || c.Part || !slices.Equal(c.For, []string{"b", ForState}) {
+		t.Errorf("ioctl, which a rule asks for: %+v", c)
+	}
+	if c := find(s, "recvmsg"); c == nil || !c.Part || !slices.Equal(c.For, []string{ForState}) {
+		t.Errorf("recvmsg, of which state needs a part: %+v", c)
+	}
+	if !slices.Equal(s.Parts(), []string{"recvmsg"}) || len(s.Ignored) != 1 || s.Ignored[0].Name != "recvmsg" {
+		t.Errorf("parts %v, ignored %+v", s.Parts(), s.Ignored)
+	}
+	if s = Select(nil, Config{}); !slices.Equal(s.Parts(), []string{"ioctl", "recvmsg"}) {
+		t.Errorf("without modules: %v", s.Parts())
+	}
+	if s = Select(nil, Config{CustomSet: []string{"!ioctl"}}); find(s, "ioctl") != nil {
+		t.Error("ioctl is refused")
+	}
+	if s = Select(nil, Config{Everything: true, HeavyIO: true}); len(s.Parts()) != 0 {
+		t.Errorf("everything: parts %v", s.Parts())
+	}
+}

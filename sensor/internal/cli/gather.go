@@ -12,7 +12,7 @@ import (
 )
 
 // gather gives the metrics of a running sensor.
-func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *lossWatch, runs bool) metrics.Gather {
+func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *lossWatch, repairer *live.Repairer, runs bool) metrics.Gather {
 	return func(emit func(metrics.ID, float64, ...string)) {
 		st := s.Stats()
 		emit(metrics.BuildInfo, 1, Version(), runtime.Version())
@@ -79,6 +79,23 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 			emit(metrics.OutputSent, float64(o.Sent), o.Name)
 			emit(metrics.OutputFailed, float64(o.Failed), o.Name)
 		}
+		fixed, rep := st.State.Repaired, repairer.Stats()
+		emit(metrics.Repairs, float64(rep.Begun), "begun")
+		emit(metrics.Repairs, float64(fixed.Repairs), "done")
+		emit(metrics.Repairs, float64(rep.Failed), "failed")
+		for _, f := range []struct {
+			what, change string
+			n            uint64
+		}{
+			{"threads", "added", fixed.ThreadsAdded}, {"threads", "removed", fixed.ThreadsRemoved}, {"threads", "mended", fixed.ThreadsMended},
+			{"files", "added", fixed.FDsAdded}, {"files", "removed", fixed.FDsRemoved}, {"files", "mended", fixed.FDsMended},
+		} {
+			emit(metrics.Repaired, float64(f.n), f.what, f.change)
+		}
+		emit(metrics.RepairSeconds, rep.Took.Seconds())
+		emit(metrics.FilesAsked, float64(st.State.FDsAsked), "asked")
+		emit(metrics.FilesAsked, float64(st.State.FDsFound), "found")
+		emit(metrics.FilesAsked, float64(st.State.FDsUnasked), "unasked")
 		for _, t := range stateTables(&st.State) {
 			emit(metrics.StateUsed, float64(t.used), t.name)
 			emit(metrics.StateLimit, float64(t.limit), t.name)

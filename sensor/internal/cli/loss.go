@@ -32,6 +32,7 @@ type lossWatch struct {
 	read      func() (loss.Counts, error)
 	fail      func(error)
 	reactions atomic.Uint64
+	lost      atomic.Uint64 // events, as of the last look
 
 	once sync.Once
 	quit chan struct{}
@@ -47,7 +48,8 @@ func watchLosses(cfg config.Loss, s *sensor, read func() (loss.Counts, error), f
 
 func (l *lossWatch) run() {
 	defer close(l.done)
-	w := loss.New(loss.Config{Threshold: l.cfg.Threshold, Rate: l.cfg.Rate, Burst: l.cfg.Burst, Simulate: l.cfg.Simulate})
+	w := loss.New(loss.Config{Threshold: l.cfg.Threshold, Rate: l.cfg.Rate, Burst: l.cfg.Burst, Simulate: l.cfg.Simulate,
+		OnLoss: func(d *loss.Delta) { l.lost.Add(d.Total()) }})
 	tick := time.NewTicker(lossEvery)
 	defer tick.Stop()
 	w.Look(time.Now(), loss.Counts{})

@@ -63,6 +63,12 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	defer lookup.Close()
 	sc.lookup = lookup.Thread
+	finder, err := live.NewFinder(cfg.Host.Root)
+	if err != nil {
+		return err
+	}
+	defer finder.Close()
+	sc.askFile = finder.Ask
 	sel, err := selectSyscalls(cfg, sc.modules, all)
 	if err != nil {
 		return err
@@ -84,7 +90,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		}
 	}()
 	// Not while the modules are compiled: the memory that both take for a while would add up.
-	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, Syscalls: sel.Names()})
+	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, Syscalls: sel.Names(), Part: sel.Parts()})
 	if err != nil {
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)
@@ -109,9 +115,12 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	defer fail(nil)
 	losses := watchLosses(cfg.Loss, s, func() (loss.Counts, error) { return lossCounts(p, ring, s.Stats()) }, fail)
 	defer losses.stop()
+	shots := live.SnapshotConfig{HostRoot: cfg.Host.Root, MaxThreads: cfg.State.Threads, MaxFiles: cfg.State.Files}
+	repairer := live.NewRepairer(live.RepairConfig{Snapshot: shots, State: s, Lost: losses.lost.Load})
+	defer repairer.Close()
 	var watching atomic.Bool
 	if cfg.HTTP.Listen != "" {
-		h, err := metrics.Handler(gather(s, p, ring, sel, losses, cfg.Metrics.BPFStats), health(s, &watching))
+		h, err := metrics.Handler(gather(s, p, ring, sel, losses, repairer, cfg.Metrics.BPFStats), health(s, &watching))
 		if err != nil {
 			return err
 		}
@@ -138,7 +147,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	if err := p.Attach(); err != nil {
 		return err
 	}
-	snap, err := live.Snapshot(ctx, live.SnapshotConfig{HostRoot: cfg.Host.Root, MaxThreads: cfg.State.Threads, MaxFiles: cfg.State.Files}, s.Sink())
+	snap, err := live.Snapshot(ctx, shots, s.Sink())
 	if err != nil {
 		return fmt.Errorf("read what is running: %w", err)
 	}
@@ -164,7 +173,11 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	if st.Engine == "interpreter" && cfg.Engine.Mode != "interpreter" {
 		log.Warn("modules are interpreted, about 20 times slower: the compiler needs amd64 with SSE4.1 or arm64, and memory that may be made executable")
 	}
-	err = live.Run(ctx, live.RunConfig{Ring: ring, Record: s.Record, Idle: s.Idle})
+	err = live.Run(ctx, live.RunConfig{Ring: ring, Record: s.Record, Idle: func() {
+		s.Idle()
+		finder.Step(s.FoundFile)
+		repairer.Step()
+	}})
 	s.Flush()
 	losses.stop()
 	lost, cerr := lossCounts(p, ring, s.Stats())

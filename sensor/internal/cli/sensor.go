@@ -32,6 +32,7 @@ type sensorConfig struct {
 	modules    [][]byte
 	wall       func() int64
 	lookup     func(tid int64, t *snapshot.Thread) bool // reads a thread no event told of; nil for none
+	askFile    func(snapshot.FileAsk) bool              // finds out what an fd is; nil for nobody
 	block      bool                                     // wait for the outputs instead of dropping: a replay has time
 	json       bool
 	format     output.Format // on stdout, unless the configuration or json say otherwise
@@ -92,7 +93,7 @@ func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger,
 	pc := pipeline.Config{
 		Arena:  arenaConfig(c),
 		Engine: c.Engine.Mode, Batch: c.Engine.Batch, WallOffset: sc.wall,
-		Alert: put, Hostname: hostname, Node: readNode(c), Log: log, LookupThread: sc.lookup,
+		Alert: put, Hostname: hostname, Node: readNode(c), Log: log, LookupThread: sc.lookup, AskFile: sc.askFile,
 		BootTime: bootTime,
 	}
 	if s.lookup != nil {

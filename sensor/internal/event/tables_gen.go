@@ -1558,6 +1558,8 @@ var infos = [NumTypes]Info{
 		{Name: "vtid", Type: ParamPid, Format: FormatDec},
 		{Name: "vpid", Type: ParamPid, Format: FormatDec},
 		{Name: "pidns_init_start_ts", Type: ParamUint64, Format: FormatDec},
+		{Name: "maker", Type: ParamPid, Format: FormatDec},
+		{Name: "pidfd", Type: ParamFd, Format: FormatDec},
 	}},
 	SyscallForkV20E: {Name: "fork", Const: "SyscallForkV20E", Origin: OriginSyscall, Category: CatProcess, Flags: FlagModifiesState | FlagOld},
 	SyscallForkV20X: {Name: "fork", Const: "SyscallForkV20X", Origin: OriginSyscall, Category: CatProcess, Flags: FlagModifiesState | FlagConverted, Params: []Param{
@@ -2136,6 +2138,8 @@ var infos = [NumTypes]Info{
 		{Name: "vtid", Type: ParamPid, Format: FormatDec},
 		{Name: "vpid", Type: ParamPid, Format: FormatDec},
 		{Name: "pidns_init_start_ts", Type: ParamUint64, Format: FormatDec},
+		{Name: "maker", Type: ParamPid, Format: FormatDec},
+		{Name: "pidfd", Type: ParamFd, Format: FormatDec},
 	}},
 	SyscallOpenByHandleAtE: {Name: "open_by_handle_at", Const: "SyscallOpenByHandleAtE", Origin: OriginSyscall, Category: CatFile, Flags: FlagCreatesFd | FlagModifiesState | FlagOld},
 	SyscallOpenByHandleAtX: {Name: "open_by_handle_at", Const: "SyscallOpenByHandleAtX", Origin: OriginSyscall, Category: CatFile, Flags: FlagCreatesFd | FlagModifiesState, Params: []Param{

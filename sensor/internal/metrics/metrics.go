@@ -65,6 +65,10 @@ const (
 	ModuleHostAlerts
 	ModuleSeconds
 	FirstJudged
+	Repairs
+	Repaired
+	RepairSeconds
+	FilesAsked
 	HookActive
 	Captured
 	NotCaptured
@@ -125,6 +129,10 @@ func Table() [numIDs]Metric {
 		FirstJudged:       {"first_judged_seconds", "From the pipeline's start to the end of its first batch.", false, nil},
 		RingBad:           {"ring_bad_total", "Times the ring buffer held something that couldn't be read, and was skipped to its end.", true, nil},
 		RingSkipped:       {"ring_skipped_bytes_total", "Bytes of the ring buffer that were skipped then.", true, nil},
+		Repairs:           {"repairs_total", "Repairs of the state after losses: begun, done, failed.", true, []string{"what"}},
+		Repaired:          {"repaired_entries_total", "Entries of the state that repairs added, removed or mended.", true, []string{"table", "change"}},
+		RepairSeconds:     {"repair_snapshot_seconds", "How long the snapshot of the last repair took.", false, nil},
+		FilesAsked:        {"files_asked_total", "Fds that no event told of: asked for in /proc, found there, not asked for because of too many.", true, []string{"what"}},
 		HookActive:        {"hook_active", "Whether a kernel hook is attached (1) or not (0).", false, []string{"hook"}},
 		Captured:          {"captured_syscall", "System calls whose events are captured, by what for: a module, state or the configuration; the value is 1.", false, []string{"syscall", "for"}},
 		NotCaptured:       {"not_captured_syscall", "System calls that rules name and whose events aren't captured; the value is how many rules.", false, []string{"syscall", "reason"}},

@@ -38,6 +38,9 @@ type Config struct {
 	// LookupThread reads a thread that no event told of; nil for none. See state.Config.
 	LookupThread func(tid int64, t *snapshot.Thread) bool
 
+	// AskFile has somebody find out what an fd is; the answer goes to FoundFile. Nil for nobody. See state.Config.
+	AskFile func(snapshot.FileAsk) bool
+
 	Containers Containers    // finds out what runtimes say of containers; nil for none
 	BootTime   func() uint64 // the clock of the events, ns; needed with Containers
 
@@ -100,7 +103,7 @@ func New(ctx context.Context, cfg Config) (*Pipeline, error) {
 	a.Batch.SetLimit(cfg.Batch)
 	p := &Pipeline{cfg: cfg, arena: a, ctx: ctx}
 	p.read = field.Ctx{Arena: a}
-	sc := state.Config{Arena: a, Flush: p.flushForState, LookupThread: cfg.LookupThread, NoFlushRule: cfg.NoFlushRule}
+	sc := state.Config{Arena: a, Flush: p.flushForState, LookupThread: cfg.LookupThread, AskFile: cfg.AskFile, NoFlushRule: cfg.NoFlushRule}
 	if cfg.Containers != nil {
 		sc.LookupContainer, sc.ContainerGone = cfg.Containers.Request, cfg.Containers.Forget
 		p.answers = cfg.Containers.Answers()
@@ -173,6 +176,21 @@ func (p *Pipeline) Sink() snapshot.Sink { return p.state }
 
 // Settled says that the snapshot is complete.
 func (p *Pipeline) Settled() { p.state.Settled() }
+
+// BeginRepair, Repair and DropRepair bring the state back to what is after events were lost; see state.State.
+func (p *Pipeline) BeginRepair(ts uint64) { p.state.BeginRepair(ts) }
+
+// Repair compares up to limit more entries of a snapshot with the state; true when all is done.
+func (p *Pipeline) Repair(k *snapshot.Taken, limit int) bool { return p.state.Repair(k, limit) }
+
+// Unsure returns what the last repair left unsure.
+func (p *Pipeline) Unsure() int { return p.state.Unsure() }
+
+// FoundFile takes an answer to Config.AskFile.
+func (p *Pipeline) FoundFile(a snapshot.FileAsk, f *snapshot.File) { p.state.FoundFile(a, f) }
+
+// DropRepair gives a repair up.
+func (p *Pipeline) DropRepair() { p.state.DropRepair() }
 
 // Record takes one record, which is borrowed for the call. A record that can't be read is counted and left out.
 func (p *Pipeline) Record(r event.Record) {

@@ -322,7 +322,7 @@ func TestSharedLayout(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]uint32{
-		"wanted": 2 * numNative / 8, "slot_of": 2 * numNative * 2, "code_of": numSlots * 2, "sub_slot": 128, "wanted_sub": 8, "wanted_beyond": 4, "sigreturn_nr": 8, "clone_nr": 32, "execveat_nr": 8, "exec_slot": 4, "realtime": 4,
+		"wanted": 2 * numNative / 8, "slot_of": 2 * numNative * 2, "code_of": numSlots * 2, "sub_slot": 128, "wanted_sub": 8, "wanted_beyond": 4, "in_part": 4, "sigreturn_nr": 8, "clone_nr": 32, "execveat_nr": 8, "exec_slot": 4, "realtime": 4,
 	} {
 		if v := spec.Variables[name]; v == nil || v.Size() != want {
 			t.Errorf("variable %s isn't of %d bytes", name, want)

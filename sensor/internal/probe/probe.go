@@ -41,6 +41,7 @@ type Config struct {
 	RingBytes int      // rounded up to a power of two; 0 is DefaultRingBytes
 	SnapLen   int      // bytes; 0 is DefaultSnapLen
 	Syscalls  []string // names of the system calls to load programs for; nil is all that have one of their own
+	Part      []string // of Syscalls, those of which only what changes fds makes events: see PartOf
 	Generic   bool     // with Syscalls nil: those that have none of their own too, and unknown numbers (event.UnknownSyscall)
 	TraceSelf bool     // make events of the sensor's own process too, which otherwise are left out
 
@@ -437,6 +438,13 @@ func (p *Probe) SetSyscalls(names []string) error {
 		return err
 	}
 	if err := p.set("wanted_beyond", w.beyond); err != nil {
+		return err
+	}
+	part := uint32(0)
+	for _, name := range p.cfg.Part {
+		part |= PartOf(name)
+	}
+	if err := p.set("in_part", part); err != nil {
 		return err
 	}
 	return p.set("wanted", w.numbers)

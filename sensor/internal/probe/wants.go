@@ -68,3 +68,14 @@ func (w *wants) unknown() {
 		}
 	}
 }
+
+// PartOf returns the bit of in_part of a system call of which a part of the events can be had, 0 for others.
+func PartOf(name string) uint32 {
+	switch name {
+	case "ioctl":
+		return 1
+	case "recvmsg":
+		return 2
+	}
+	return 0
+}

@@ -65,3 +65,36 @@ type Sink interface {
 	AddUser(*User)
 	AddGroup(*Group)
 }
+
+// FileAsk asks what an fd is that no event told of.
+type FileAsk struct {
+	PID int64
+	FD  int32
+	TS  uint64 // ns, when it came to be: tells the fd from others that have the number later
+}
+
+// Taken is a snapshot kept as a whole, for a state that already stands to be compared with. It is a Sink that leaves users
+// and groups out.
+type Taken struct {
+	Threads []Thread
+	Files   []File
+
+	// What a limit left out makes no difference: without these nothing is removed from the state.
+	AllThreads bool // every thread there was is in Threads
+	AllFiles   bool // every open file of every process is in Files, but for PerProcess
+	PerProcess int  // of a process with so many files the rest is missing; 0 for no such limit
+}
+
+var _ Sink = (*Taken)(nil)
+
+// AddThread implements Sink.
+func (k *Taken) AddThread(t *Thread) { k.Threads = append(k.Threads, *t) }
+
+// AddFile implements Sink.
+func (k *Taken) AddFile(f *File) { k.Files = append(k.Files, *f) }
+
+// AddUser implements Sink.
+func (k *Taken) AddUser(*User) {}
+
+// AddGroup implements Sink.
+func (k *Taken) AddGroup(*Group) {}

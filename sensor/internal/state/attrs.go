@@ -19,15 +19,15 @@ func (s *State) setCwd(t uint32, path []byte) {
 	s.setText(t, wasmabi.ThreadCwd, b)
 }
 
-// moveTo sets the directory of t's process. path isn't at the start of the scratch.
+// moveTo sets the directory of t and those that share it. path isn't at the start of the scratch.
 func (s *State) moveTo(t uint32, path []byte) {
 	if len(path) == 0 || path[0] != '/' || len(path) > maxName {
 		return
 	}
-	s.touchProcess(t)
+	s.touchFS(t)
 	for m := t; ; {
 		s.setCwd(m, path)
-		if m = s.side[m].gnext; m == t {
+		if m = s.side[m].fnext; m == t {
 			return
 		}
 	}
@@ -69,34 +69,89 @@ func (s *State) chroot(c *call) {
 	if path = s.aside(s.resolve(c.t, path)); path == nil {
 		return
 	}
-	s.touchProcess(c.t)
+	s.touchFS(c.t)
 	for m := c.t; ; {
 		s.setText(m, wasmabi.ThreadRoot, path)
-		if m = s.side[m].gnext; m == c.t {
+		if m = s.side[m].fnext; m == c.t {
 			return
 		}
 	}
 }
 
-// setID sets the effective user or group from parameter i, unless that is -1, which leaves it.
-func (s *State) setID(c *call, i int, group bool) {
+// setGID sets the effective group from parameter i, unless that is -1, which leaves it.
+func (s *State) setGID(c *call, i int) {
 	id, ok := param32(c.r, i)
-	if !c.ok() || !ok || id == noID || c.t == 0 {
-		return
-	}
-	off := wasmabi.ThreadUid
-	if group {
-		off = wasmabi.ThreadGid
-	}
-	if get32(s.rec(c.t), off) == id {
+	if !c.ok() || !ok || id == noID || c.t == 0 || get32(s.rec(c.t), wasmabi.ThreadGid) == id {
 		return
 	}
 	s.touch(c.t)
-	put32(s.rec(c.t), off, id)
+	put32(s.rec(c.t), wasmabi.ThreadGid, id)
 	s.setNames(c.t)
 }
 
-// setsid makes the process leader of a session and a group of its own.
+// capSetuid is the bit of CAP_SETUID (include/uapi/linux/capability.h).
+const capSetuid = 1 << 7
+
+// setUID follows the calls that set user ids, and what they do to capabilities.
+func (s *State) setUID(c *call) {
+	if !c.ok() || c.t == 0 {
+		return
+	}
+	r, d := s.rec(c.t), &s.side[c.t]
+	euid := get32(r, wasmabi.ThreadUid)
+	ruid, suid := d.ruid, d.suid
+	if ruid == noID {
+		ruid, suid = euid, euid // nothing else is known
+	}
+	set := func(id *uint32, i int) bool {
+		v, ok := param32(c.r, i)
+		if ok && v != noID {
+			*id = v
+			return true
+		}
+		return false
+	}
+	r0, e0, s0 := ruid, euid, suid
+	switch c.r.Type() {
+	case event.SyscallSetuidX:
+		if set(&euid, 1) && get64(r, wasmabi.ThreadCapEffective)&capSetuid != 0 {
+			ruid, suid = euid, euid
+		}
+	case event.SyscallSetreuidX: // kernel/sys.c, __sys_setreuid
+		real := set(&ruid, 1)
+		if set(&euid, 2) && euid != r0 || real {
+			suid = euid
+		}
+	case event.SyscallSetresuidX:
+		set(&ruid, 1)
+		set(&euid, 2)
+		set(&suid, 3)
+	}
+	d.ruid, d.suid = ruid, suid
+	perm, eff := get64(r, wasmabi.ThreadCapPermitted), get64(r, wasmabi.ThreadCapEffective)
+	p0, f0 := perm, eff
+	if d.bits&noFixup == 0 { // security/commoncap.c, cap_emulate_setxuid
+		if (r0 == 0 || e0 == 0 || s0 == 0) && ruid != 0 && euid != 0 && suid != 0 && d.bits&keepCaps == 0 {
+			perm, eff = 0, 0
+		}
+		switch {
+		case e0 == 0 && euid != 0:
+			eff = 0
+		case e0 != 0 && euid == 0:
+			eff = perm
+		}
+	}
+	if euid == e0 && perm == p0 && eff == f0 {
+		return
+	}
+	s.touch(c.t)
+	put32(r, wasmabi.ThreadUid, euid)
+	put64(r, wasmabi.ThreadCapPermitted, perm)
+	put64(r, wasmabi.ThreadCapEffective, eff)
+	s.setNames(c.t)
+}
+
+// setsid makes the process leader of a session and a group of its own, without a terminal.
 func (s *State) setsid(c *call) {
 	if !c.ok() || c.t == 0 {
 		return
@@ -104,9 +159,10 @@ func (s *State) setsid(c *call) {
 	s.touchProcess(c.t)
 	for m := c.t; ; {
 		r := s.rec(m)
-		puti64(r, wasmabi.ThreadSid, c.m.Res)
+		puti64(r, wasmabi.ThreadSid, geti64(r, wasmabi.ThreadPid)) // the result is the pid namespace's
 		puti64(r, wasmabi.ThreadVpgid, c.m.Res)
 		puti64(r, wasmabi.ThreadPgid, geti64(r, wasmabi.ThreadPid))
+		put32(r, wasmabi.ThreadTty, 0)
 		if m = s.side[m].gnext; m == c.t {
 			return
 		}
@@ -176,35 +232,65 @@ func (s *State) capset(c *call) {
 // allCaps is every capability there is (include/uapi/linux/capability.h, CAP_LAST_CAP is 40).
 const allCaps = 1<<41 - 1
 
-// namespaces follows unshare and setns: a new user namespace gives all capabilities in it, unshared files are a table of
-// the thread's own.
+// newUserNS gives t what one has that enters a user namespace (kernel/user_namespace.c, set_cred_user_ns).
+func (s *State) newUserNS(t uint32) {
+	s.touch(t)
+	r := s.rec(t)
+	put64(r, wasmabi.ThreadCapInheritable, 0)
+	put64(r, wasmabi.ThreadCapPermitted, allCaps)
+	put64(r, wasmabi.ThreadCapEffective, allCaps)
+	s.side[t].bits &^= keepCaps | noFixup
+}
+
+// namespaces follows unshare and setns.
 func (s *State) namespaces(c *call) {
 	s.use(c)
 	if !c.ok() || c.t == 0 {
 		return
 	}
-	i := 1
-	if c.r.Type() == event.SyscallSetnsX {
-		i = 2
+	var flags uint32
+	if c.r.Type() == event.SyscallUnshareX {
+		flags = paramFlags(c.r, 1)
+		if flags&cloneFiles != 0 {
+			s.ownTable(c.t)
+		}
+		if flags&(cloneFS|cloneNewNS|cloneNewUser) != 0 { // kernel/fork.c, ksys_unshare: what the others imply
+			s.partFS(c.t)
+		}
+	} else {
+		if flags = paramFlags(c.r, 2); flags == 0 && c.file != 0 {
+			flags = nsFlag(s.a.Strings.Get(get32(s.a.Files.Record(c.file), wasmabi.FileName)))
+		}
+		if flags&cloneNewNS != 0 { // it begins at the root of the other namespace: fs/namespace.c, mntns_install
+			s.moveTo(c.t, []byte("/"))
+			s.setText(c.t, wasmabi.ThreadRoot, []byte("/"))
+		}
 	}
-	flags := paramFlags(c.r, i)
-	if i == 1 && flags&cloneFiles != 0 {
-		s.ownTable(c.t)
+	if flags&cloneNewUser != 0 {
+		s.newUserNS(c.t)
 	}
-	if flags&cloneNewUser == 0 {
-		return
+}
+
+// nsFlag returns the event format's flag of the namespace that a file of /proc/PID/ns stands for, 0 for others.
+func nsFlag(name []byte) uint32 {
+	switch {
+	case bytes.HasSuffix(name, []byte("/ns/mnt")) || bytes.HasPrefix(name, []byte("mnt:[")):
+		return cloneNewNS
+	case bytes.HasSuffix(name, []byte("/ns/user")) || bytes.HasPrefix(name, []byte("user:[")):
+		return cloneNewUser
 	}
-	s.touch(c.t)
-	r := s.rec(c.t)
-	put64(r, wasmabi.ThreadCapInheritable, allCaps)
-	put64(r, wasmabi.ThreadCapPermitted, allCaps)
-	put64(r, wasmabi.ThreadCapEffective, allCaps)
+	return 0
 }
 
 // The prctl options that change state (include/uapi/linux/prctl.h).
 const (
-	prSetName      = 15
-	prSetSubreaper = 36
+	prSetKeepCaps   = 8
+	prSetName       = 15
+	prSetSecurebits = 28
+	prSetSubreaper  = 36
+
+	secbitNoFixup  = 1 << 2
+	secbitKeepCaps = 1 << 4
 )
 
 func (s *State) prctl(c *call) {
@@ -231,6 +317,20 @@ func (s *State) prctl(c *call) {
 			b = append(append(b, ' '), line...)
 		}
 		setStr(s.a.Private, r, wasmabi.ThreadCmdline, s.intern(s.a.Private, b))
+	case prSetKeepCaps, prSetSecurebits:
+		v, ok := param64(c.r, 3)
+		if !ok {
+			return
+		}
+		d := &s.side[c.t]
+		if paramFlags(c.r, 1) == prSetKeepCaps {
+			v = v & 1 * secbitKeepCaps
+		} else if d.bits &^= noFixup; v&secbitNoFixup != 0 {
+			d.bits |= noFixup
+		}
+		if d.bits &^= keepCaps; v&secbitKeepCaps != 0 {
+			d.bits |= keepCaps
+		}
 	case prSetSubreaper:
 		v, _ := param64(c.r, 3)
 		d := &s.side[s.leader(c.t)]
@@ -248,6 +348,9 @@ const rlimitNofile = 7
 // 0 for the caller.
 func (s *State) rlimit(c *call, pResource, pCur, pProc int) {
 	cur, ok := param64(c.r, pCur)
+	if hard, _ := param64(c.r, pCur+1); pProc != 0 && cur == 0 && hard == 0 {
+		return // prlimit's way to say that it sets none
+	}
 	if !c.ok() || c.t == 0 || !ok || cur == -1 || paramFlags(c.r, pResource) != rlimitNofile {
 		return
 	}

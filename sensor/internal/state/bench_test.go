@@ -19,6 +19,8 @@ type machine struct {
 	ts  uint64
 
 	onFlush func()
+	sink    snapshot.Sink // where a snapshot goes
+	taken   snapshot.Taken
 }
 
 func newMachine(t testing.TB, ac arena.Config, c Config) *machine {
@@ -34,6 +36,7 @@ func newMachine(t testing.TB, ac arena.Config, c Config) *machine {
 	if m.State, err = New(c); err != nil {
 		t.Fatal(err)
 	}
+	m.sink = m.State
 	return m
 }
 

@@ -19,6 +19,10 @@ type fdTable struct {
 	next  uint32 // the list of its pages; of a free one, the next free one
 	pages uint32
 	fds   uint32
+
+	newer  uint32 // the repair in which all of it is newer than the snapshot
+	shown  uint32 // the repair whose snapshot shows files of it
+	showed uint32 // how many
 }
 
 // page is 32 entries of a table.
@@ -27,6 +31,9 @@ type page struct {
 	tab, base  uint32 // fd>>5
 	next, prev uint32 // in its table's list; next also in the free list
 	used       uint32
+
+	pass         uint32 // the repair that what follows is of
+	newer, shown uint32 // a bit for each fd: changed since the snapshot began, and shown by it
 }
 
 // openFile is one open file.
@@ -102,6 +109,7 @@ func (s *State) ownTable(t uint32) {
 		n := s.copyTable(d.tab)
 		s.dropTable(d.tab)
 		d.tab = n
+		s.noteTable(n)
 	}
 }
 
@@ -166,6 +174,9 @@ func (s *State) evictPage() bool {
 		}
 		if g := &s.pages[s.pageHand]; g.tab != 0 && s.tabs[g.tab].pages > s.hog {
 			s.st.FDsEvicted += uint64(g.used)
+			if s.repair.pass != 0 {
+				s.tabs[g.tab].newer = s.repair.pass // what its page noted is lost
+			}
 			s.dropPage(s.pageHand)
 			return true
 		}
@@ -211,6 +222,9 @@ func (s *State) setEntry(i uint32, fd int32, e uint32) bool {
 		}
 	}
 	g := &s.pages[p]
+	if s.repair.noting {
+		s.noteFD(g, fd)
+	}
 	at := &g.ent[fd&(pageFDs-1)]
 	if old := *at; old != 0 {
 		*at = e
@@ -228,6 +242,9 @@ func (s *State) closeFD(i uint32, fd int32) {
 	if i == 0 {
 		return
 	}
+	if s.repair.noting {
+		s.noteClosed(i, fd)
+	}
 	p := s.pageFor(i, fd)
 	if p == 0 {
 		return
@@ -240,8 +257,9 @@ func (s *State) closeFD(i uint32, fd int32) {
 	s.dropOpen(*at >> 1)
 	*at = 0
 	s.tabs[i].fds--
-	// The page of the first fds stays: it would come and go with every open and close.
-	if g.used--; g.used == 0 && g.base != 0 {
+	// The page of the first fds stays: it would come and go with every open and close. So does, until a repair is done, one
+	// that may hold notes for it.
+	if g.used--; g.used == 0 && g.base != 0 && s.repair.pass == 0 {
 		s.dropPage(p)
 	}
 }
@@ -251,6 +269,7 @@ func (s *State) closeOnExec(i uint32) {
 	if i == 0 {
 		return
 	}
+	s.noteTable(i)
 	for p := s.tabs[i].next; p != 0; {
 		g, next := &s.pages[p], s.pages[p].next
 		for k := range g.ent {
@@ -417,6 +436,20 @@ func (s *State) EachFile(thread uint32, fn func(fd int32, file uint32) bool) {
 			if e != 0 && !fn(int32(g.base<<pageBits)+int32(k), s.open[e>>1].slot) {
 				return
 			}
+		}
+	}
+}
+
+// CloseOnExec reports whether exec closes fd of the thread's process.
+func (s *State) CloseOnExec(thread uint32, fd int32) bool {
+	return thread != 0 && fd >= 0 && s.fdEntry(s.side[thread].tab, fd)&cloexec != 0
+}
+
+// EachThread calls fn for every thread until it returns false. fn must not change the state.
+func (s *State) EachThread(fn func(thread uint32) bool) {
+	for t := uint32(1); t < s.a.Threads.High(); t++ {
+		if s.side[t].bits&live != 0 && !fn(t) {
+			return
 		}
 	}
 }

@@ -176,7 +176,7 @@ const ebadf = 9
 // closeEvent removes the fd; the event still sees its file.
 func (s *State) closeEvent(c *call) {
 	s.use(c)
-	if c.file != 0 && c.m.HasRes && c.m.Res != -ebadf {
+	if (c.file != 0 || s.repair.noting && c.t != 0 && c.fd >= 0) && c.m.HasRes && c.m.Res != -ebadf {
 		s.closeFD(s.side[c.t].tab, c.fd)
 	}
 }
@@ -193,6 +193,7 @@ func (s *State) closeRange(c *call) {
 		s.ownTable(c.t)
 	}
 	tab := s.side[c.t].tab
+	s.noteTable(tab)
 	s.eachIn(tab, first, last, func(p, from, to uint32) {
 		base := int32(s.pages[p].base << pageBits)
 		for k := from; k <= to; k++ {
@@ -257,13 +258,42 @@ func (s *State) fcntl(c *call) {
 			s.dupTo(c, from, fd, cmd == fDupFDCloexec)
 		}
 	case fSetFD:
-		if c.file == 0 {
-			return
-		}
 		arg, _ := param64(c.r, 3)
-		p := s.pageFor(s.side[c.t].tab, from)
-		e := &s.pages[p].ent[from&(pageFDs-1)]
-		*e = *e&^cloexec | uint32(arg&fdCloexec)
+		s.setCloexec(c, from, arg&fdCloexec != 0)
+	}
+}
+
+// setCloexec sets whether exec closes fd, which the event acts on.
+func (s *State) setCloexec(c *call, fd int32, on bool) {
+	if c.file == 0 {
+		return
+	}
+	s.setEntryCloexec(s.side[c.t].tab, fd, on)
+}
+
+// setEntryCloexec sets whether exec closes fd, which table i has.
+func (s *State) setEntryCloexec(i uint32, fd int32, on bool) {
+	g := &s.pages[s.pageFor(i, fd)]
+	if s.repair.noting {
+		s.noteFD(g, fd)
+	}
+	e := &g.ent[fd&(pageFDs-1)]
+	*e = *e&^cloexec | flag(on)
+}
+
+// The requests that change an fd and not what it stands for (include/uapi/asm-generic/ioctls.h).
+const (
+	fionclex = 0x5450
+	fioclex  = 0x5451
+)
+
+func (s *State) ioctl(c *call) {
+	s.use(c)
+	if !c.ok() {
+		return
+	}
+	if req, _ := param64(c.r, 2); req == fioclex || req == fionclex {
+		s.setCloexec(c, c.fd, req == fioclex)
 	}
 }
 
@@ -385,6 +415,9 @@ func (s *State) anonymous(c *call) {
 	}
 	c.file, c.fd = f, fd
 	s.addFD(c.t, fd, f, close || kind != 'm' && flags&oCloexec != 0)
+	if kind == 't' {
+		s.askFile(c, fd) // the event has no flags
+	}
 }
 
 // pidfdGetfd makes an fd of what another process has open.

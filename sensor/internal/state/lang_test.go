@@ -23,6 +23,8 @@ import (
 //	settled
 //	7 openat fd=3 dirfd=-100 name=/a   an event of thread 7; parameters that aren't named are missing, but for res=0
 //	flush                              judges the batch
+//	repair                             begins a repair; the lines "snap thread …" and "snap file …" are its snapshot, and
+//	merge [cut]                        compares it, cut when a limit left something out
 //	show 7 | fds 7 | tree | batch | stats a,b
 //
 // Every event prints what it refers to; "flush" before it says that state had the batch judged first.
@@ -102,16 +104,30 @@ func (m *machine) line(t *testing.T, d *datadriven.TestData, out *strings.Builde
 	}
 	list := func(k string) []string { return strings.FieldsFunc(kv[k], func(r rune) bool { return r == ',' }) }
 	switch w[0] {
+	case "repair":
+		m.BeginRepair(m.ts)
+		m.taken = snapshot.Taken{AllThreads: true, AllFiles: true}
+	case "snap":
+		into := m.sink
+		m.sink = &m.taken
+		m.line(t, d, out, strings.TrimPrefix(strings.TrimSpace(line), "snap "))
+		m.sink = into
+	case "merge":
+		if len(w) > 1 {
+			m.taken.AllThreads, m.taken.AllFiles = false, false
+		}
+		for !m.Repair(&m.taken, 1) { // in the smallest steps
+		}
 	case "thread":
 		tid := num("tid", 0)
-		m.AddThread(&snapshot.Thread{
-			TID: tid, PID: num("pid", tid), PTID: num("ptid", 0), VTID: num("vtid", 0), VPID: num("vpid", 0),
+		m.sink.AddThread(&snapshot.Thread{
+			TID: tid, PID: num("pid", tid), PTID: num("ptid", 0), VTID: num("vtid", tid), VPID: num("vpid", num("pid", tid)),
 			UID: uint32(num("uid", 0)), GID: uint32(num("gid", 0)), LoginUID: uint32(num("loginuid", noID)),
 			Comm: kv["comm"], Exe: kv["comm"], ExePath: "/bin/" + kv["comm"], Cwd: or(kv["cwd"], "/"), Root: "/", Args: list("args"),
 			Cgroups: list("cgroups"), SharesFiles: num("pid", tid) != tid,
 		})
 	case "file":
-		m.AddFile(&snapshot.File{PID: num("pid", 0), FD: int32(num("fd", 0)), Name: kv["name"], Kind: or(kv["kind"], "f")[0], OpenFlags: uint32(num("flags", 0))})
+		m.sink.AddFile(&snapshot.File{Ino: uint64(num("ino", 0)), Dev: uint32(num("dev", 0)), PID: num("pid", 0), FD: int32(num("fd", 0)), Name: kv["name"], Kind: or(kv["kind"], "f")[0], OpenFlags: uint32(num("flags", 0))})
 	case "user":
 		m.AddUser(&snapshot.User{UID: uint32(num("uid", 0)), Name: kv["name"], Home: kv["home"], Shell: kv["shell"], Container: kv["container"]})
 	case "group":

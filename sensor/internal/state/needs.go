@@ -2,6 +2,10 @@ package state
 
 import "github.com/shikra-sensor/shikra/sensor/internal/event"
 
+// NeedsPart reports whether state is kept from some events of type t: those by which fds come, or change whether exec closes
+// them. They are few among many that nobody needs.
+func NeedsPart(t event.Type) bool { return t == event.SyscallIoctlV3X || t == event.SocketRecvmsgX }
+
 // Needs reports whether state is kept from events of type t: a source that leaves them out makes it wrong.
 func Needs(t event.Type) bool {
 	switch t {

@@ -8,8 +8,11 @@ import (
 // The event format's clone flags (driver/ppm_events_public.h).
 const (
 	cloneFiles    = 1 << 0
+	cloneFS       = 1 << 1
+	cloneNewNS    = 1 << 5
 	cloneNewPID   = 1 << 6
 	cloneParent   = 1 << 8
+	cloneVM       = 1 << 15
 	cloneThread   = 1 << 13
 	cloneNewUser  = 1 << 20
 	cloneVfork    = 1 << 27
@@ -39,6 +42,8 @@ const (
 	pVTID       = 18
 	pVPID       = 19
 	pPidnsStart = 20
+	pMaker      = 21 // ours, of clone and clone3: the thread that called, where that isn't one of the parent process
+	pPidfd      = 22 // ours, of clone and clone3: the fd that the parent got for the child
 
 	pEnv       = 15
 	pTTY       = 16
@@ -69,9 +74,25 @@ func (s *State) clone(c *call) {
 			c.t = s.unknownOf(c.r)
 		}
 		if c.ok() && c.t != 0 {
+			maker := c.r.TID()
 			s.cloning(c)
+			if fd, ok := paramFD(c.r, pPidfd); ok {
+				if t := s.tids.get(uint64(maker)); t != 0 {
+					s.addPidfd(c, t, fd)
+				}
+			}
 		}
 	}
+}
+
+// addPidfd makes the fd that thread t got with its child.
+func (s *State) addPidfd(c *call, t uint32, fd int32) {
+	f := s.addKind(c, 'P', 0)
+	if f == 0 {
+		return
+	}
+	s.setName(f, appendInt(append(s.buf[:0], "/proc/"...), c.m.Res), nil)
+	s.addFD(t, fd, f, true)
 }
 
 // cloned makes the thread that a child's event tells of, unless its parent's did.
@@ -99,6 +120,9 @@ func (s *State) cloned(c *call) {
 	from := ptid
 	if pid != tid {
 		from = pid
+	}
+	if maker, ok := param64(r, pMaker); ok && maker > 0 && maker <= maxTID {
+		from = maker
 	}
 	var src uint32
 	if from > 0 && from != tid {
@@ -196,7 +220,16 @@ func (s *State) makeChild(c *call, tid, pid, ptid, vtid, vpid int64, flags, src 
 	}
 	s.program(t, c.r)
 	s.cloneCreds(t, c.r)
+	if flags&cloneNewUser != 0 {
+		s.newUserNS(t)
+	}
+	if src != 0 && (vpid == 1 || s.inNS(t) && !s.inNS(src)) {
+		puti64(rec, wasmabi.ThreadVpgid, 0) // its group isn't in its pid namespace
+	}
 	thread := pid != tid
+	if src != 0 && (flags&cloneFS != 0 || thread && flags&cloneVM == 0) { // without any flags a thread is as threads are
+		s.shareFS(t, src)
+	}
 	if !thread {
 		put64(rec, wasmabi.ThreadExecTs, 0)
 	}
@@ -302,6 +335,9 @@ func (s *State) inherit(t, src uint32) {
 	copy(r[wasmabi.ThreadExecTs:wasmabi.ThreadParent], f[wasmabi.ThreadExecTs:wasmabi.ThreadParent]) // exec … fd_limit
 	copy(r[wasmabi.ThreadUid:wasmabi.ThreadComm], f[wasmabi.ThreadUid:wasmabi.ThreadComm])           // uid, gid, loginuid, tty
 	put32(r, wasmabi.ThreadFlags, get32(f, wasmabi.ThreadFlags)&execFlagsMask)
+	d, o := &s.side[t], &s.side[src]
+	d.ruid, d.suid = o.ruid, o.suid
+	d.bits |= o.bits & (keepCaps | noFixup)
 }
 
 // program sets what clone and exec events say alike about the program that t runs.
@@ -399,6 +435,9 @@ func (s *State) exec(c *call) {
 		s.touchProcess(t)
 	}
 	d := &s.side[t]
+	if m := d.gnext; d.bits&gone != 0 && m != t && s.side[m].gnext == t {
+		s.succeed(t, m)
+	}
 	for m := d.gnext; m != t; m = d.gnext {
 		s.remove(m)
 	}
@@ -430,9 +469,26 @@ func (s *State) exec(c *call) {
 		s.exepathOf(c, t)
 	}
 	s.execNumbers(t, r)
+	d.suid = get32(rec, wasmabi.ThreadUid)
+	d.bits &^= keepCaps
 	s.setNames(t)
 	s.ownTable(t)
 	s.closeOnExec(d.tab)
+}
+
+// succeed gives main thread t, which has exited, what m has of its own: m, the only other one left, takes its id by the exec
+// (fs/exec.c, de_thread).
+func (s *State) succeed(t, m uint32) {
+	d, o := &s.side[t], &s.side[m]
+	d.tab, o.tab = o.tab, d.tab
+	d.ruid, d.suid = o.ruid, o.suid
+	d.bits = d.bits&^(keepCaps|noFixup) | o.bits&(keepCaps|noFixup)
+	s.partFS(t)
+	s.shareFS(t, m)
+	r, f := s.rec(t), s.rec(m)
+	for _, off := range [...]int{wasmabi.ThreadCwd, wasmabi.ThreadRoot} {
+		keepStr(s.a.Strings, r, off, get32(f, off))
+	}
 }
 
 // exepathOf makes the path of the executable from the name given, where the kernel's isn't there.

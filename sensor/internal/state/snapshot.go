@@ -117,6 +117,12 @@ func (s *State) putFile(t uint32, fd int32, sf *snapshot.File) {
 		s.st.FDsDropped++
 		return
 	}
+	s.fillFile(f, sf)
+	s.addFD(t, fd, f, sf.OpenFlags&oCloexec != 0)
+}
+
+// fillFile fills in the record in slot f.
+func (s *State) fillFile(f uint32, sf *snapshot.File) {
 	r := s.a.Files.Record(f)
 	r[wasmabi.FileKind], r[wasmabi.FileL4proto] = sf.Kind, sf.L4Proto
 	r[wasmabi.FileFamily], r[wasmabi.FileBits] = sf.Family, sf.Bits
@@ -136,7 +142,6 @@ func (s *State) putFile(t uint32, fd int32, sf *snapshot.File) {
 			s.setName(f, appendInetName(s.buf[:0], r), nil)
 		}
 	}
-	s.addFD(t, fd, f, sf.OpenFlags&oCloexec != 0)
 }
 
 // Settled ends a snapshot: it links threads with their processes and parents and gives users their names. Threads that
@@ -163,8 +168,17 @@ func (s *State) settle(t uint32, grow bool) {
 	if l := s.leader(t); l != t && s.side[t].tab == 0 {
 		s.giveTable(t, l, true)
 	}
+	if l := s.leader(t); l != t && s.side[t].fnext == t && s.sameDirs(t, l) {
+		s.shareFS(t, l)
+	}
 	if s.side[t].tab == 0 {
 		s.side[t].tab = s.newTable()
 	}
 	s.setNames(t)
+}
+
+// sameDirs reports whether both threads have the same directories: in one process they share them then.
+func (s *State) sameDirs(a, b uint32) bool {
+	x, y := s.rec(a), s.rec(b)
+	return get32(x, wasmabi.ThreadCwd) == get32(y, wasmabi.ThreadCwd) && get32(x, wasmabi.ThreadRoot) == get32(y, wasmabi.ThreadRoot)
 }

@@ -316,6 +316,9 @@ func (s *State) bind(c *call) {
 		kind = '6'
 	}
 	s.rename(c, c.file, appendAddr(s.buf[:0], kind, ip, t.dst.port, true))
+	if t.dst.port == 0 {
+		s.askFile(c, c.fd) // the kernel has chosen one
+	}
 }
 
 // listen makes a socket a server, also one that never was bound.
@@ -327,6 +330,9 @@ func (s *State) listen(c *call) {
 	if o := s.socketOf(c, 0, 0); o != 0 && s.a.Files.Record(c.file)[wasmabi.FileBits]&wasmabi.FileServer == 0 {
 		r := s.change(c, o)
 		r[wasmabi.FileBits] = r[wasmabi.FileBits]&^wasmabi.FileClient | wasmabi.FileServer
+		if k := r[wasmabi.FileKind]; (k == '4' || k == '6') && get16(r, wasmabi.FileSport) == 0 {
+			s.askFile(c, c.fd)
+		}
 	}
 }
 
@@ -422,11 +428,11 @@ func (s *State) transfer(c *call, param int, recv bool) {
 	if !c.ok() || c.t == 0 || c.fd < 0 {
 		return
 	}
+	if recv && (c.file == 0 || s.a.Files.Record(c.file)[wasmabi.FileKind] == 'u') {
+		s.received(c)
+	}
 	if c.file != 0 {
 		r := s.a.Files.Record(c.file)
-		if recv && r[wasmabi.FileKind] == 'u' {
-			s.received(c)
-		}
 		if r[wasmabi.FileL4proto] == protoTCP && get32(r, wasmabi.FileName) != 0 {
 			return
 		}
@@ -478,7 +484,7 @@ func (s *State) transfer(c *call, param int, recv bool) {
 }
 
 // received follows the fds that came with a message (cmsg(3), SCM_RIGHTS): what they were before is gone, and what they
-// are now Config.LookupFile may know.
+// are now Config.AskFile may find out.
 func (s *State) received(c *call) {
 	i := 0
 	switch c.r.Type() {
@@ -522,9 +528,55 @@ func (s *State) receivedFD(c *call, fd int32) {
 		return
 	}
 	s.closeFD(s.side[c.t].tab, fd)
-	var sf snapshot.File
-	pid := geti64(s.rec(c.t), wasmabi.ThreadPid)
-	if s.cfg.LookupFile != nil && s.mayLook(c.r.TS()) && s.cfg.LookupFile(pid, fd, &sf) {
-		s.putFile(c.t, fd, &sf)
+	// Until it is known it is of no kind.
+	if f := s.addKind(c, 0, 0); f != 0 {
+		s.addFD(c.t, fd, f, false)
+		s.askFile(c, fd)
 	}
+}
+
+// askFile asks what fd is, whose record is incomplete.
+func (s *State) askFile(c *call, fd int32) {
+	f := s.OpenFile(c.t, int64(fd))
+	if s.cfg.AskFile == nil || f == 0 {
+		return
+	}
+	r := s.a.Files.Record(f)
+	if s.asks.take(c.r.TS(), s.cfg.Asks) && s.cfg.AskFile(snapshot.FileAsk{PID: geti64(s.rec(c.t), wasmabi.ThreadPid), FD: fd, TS: get64(r, wasmabi.FileTs)}) {
+		s.st.FDsAsked++
+	} else {
+		s.st.FDsUnasked++
+	}
+}
+
+// FoundFile takes an answer to Config.AskFile. It changes nothing when the fd is another by now, or events have told more.
+func (s *State) FoundFile(a snapshot.FileAsk, sf *snapshot.File) {
+	if a.FD < 0 || a.FD > maxFD {
+		return
+	}
+	t := s.tids.get(uint64(a.PID))
+	if t == 0 {
+		return
+	}
+	e := s.fdEntry(s.side[t].tab, a.FD)
+	if e == 0 {
+		return
+	}
+	r := s.a.Files.Record(s.open[e>>1].slot)
+	kind := r[wasmabi.FileKind]
+	inet := kind == '4' || kind == '6'
+	if get64(r, wasmabi.FileTs) == a.TS && kind == 't' && sf.Kind == kind {
+		s.setEntryCloexec(s.side[t].tab, a.FD, sf.OpenFlags&oCloexec != 0)
+		s.st.FDsFound++
+		return
+	}
+	if get64(r, wasmabi.FileTs) != a.TS || kind != 0 && (!inet || sf.Kind != '4' && sf.Kind != '6' || get16(r, wasmabi.FileSport) != 0) {
+		return
+	}
+	f := s.writable(e >> 1)
+	s.fillFile(f, sf)
+	if kind == 0 {
+		s.setEntryCloexec(s.side[t].tab, a.FD, sf.OpenFlags&oCloexec != 0)
+	}
+	s.st.FDsFound++
 }

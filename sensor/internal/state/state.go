@@ -36,9 +36,13 @@ type Config struct {
 	// LookupThread reads what is known elsewhere (/proc) about a thread that no event told of, and reports whether there
 	// is anything. Nil for none: replay has nowhere to look. It is called at most Lookups times for a second of events.
 	LookupThread func(tid int64, t *snapshot.Thread) bool
-	// LookupFile does the same for an fd that a process received over a unix socket.
-	LookupFile func(pid int64, fd int32, f *snapshot.File) bool
-	Lookups    int // default 100
+	Lookups      int // default 100
+
+	// AskFile has somebody find out, elsewhere and later, what an fd is that a process received over a unix socket, or which
+	// port the kernel chose; the answer goes to FoundFile. False when too much is asked. Nil for nobody. It must not block;
+	// it is called at most Asks times for a second of events.
+	AskFile func(snapshot.FileAsk) bool
+	Asks    int // default 1000
 
 	// LookupContainer has somebody ask the container's runtime what it is, off this goroutine; the answer comes as an event
 	// (AsynceventE or ContainerJsonV2E). It reports whether it will: when not, the next thread that is seen in the container
@@ -96,12 +100,13 @@ type State struct {
 	// strings that are never released
 	empty, na, rootName, rootHome uint32
 
-	settled  bool
-	tight    bool   // a public string found no room
-	buf      []byte // scratch for paths and names
-	lookups  int    // done in the second from lookupTS
-	lookupTS uint64
-	st       Stats
+	settled bool
+	repair  repair
+	tight   bool   // a public string found no room
+	buf     []byte // scratch for paths and names
+	lookups budget // of LookupThread
+	asks    budget // of AskFile
+	st      Stats
 }
 
 // Stats is counts since the start, and sizes of the moment with their limits.
@@ -124,6 +129,9 @@ type Stats struct {
 	FDsEvicted        uint64 // fds of the largest processes, for want of room
 	FDsDropped        uint64 // found no room
 	FDsUnknown        uint64 // events on an fd that isn't known
+	FDsAsked          uint64 // fds that AskFile was called for
+	FDsUnasked        uint64 // those for which there were too many questions
+	FDsFound          uint64 // answers that came in time
 	TablesDropped     uint64 // processes without an fd table, for want of room
 	ContainersDropped uint64
 
@@ -135,6 +143,8 @@ type Stats struct {
 	ThreadFlushes       uint64 // flushes because a thread had to change that a queued event sees
 	RoomFlushes         uint64 // flushes to have freed slots or strings back
 	FileCopies          uint64 // files copied because a queued event sees them
+
+	Repaired Repaired // what snapshots after a loss put right
 }
 
 // New makes an empty State.
@@ -153,6 +163,7 @@ func New(c Config) (*State, error) {
 	set(&c.Users, 4096)
 	set(&c.Groups, 4096)
 	set(&c.Lookups, 100)
+	set(&c.Asks, 1000)
 	threads, files := c.Arena.Threads.Limit(), c.Arena.Files.Limit()
 	if threads < 16 || files < 64 {
 		return nil, fmt.Errorf("state: %d threads and %d files are too few", threads, files)
@@ -227,6 +238,9 @@ type call struct {
 func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 	c := call{r: r, m: m, fd: m.FD}
 	s.makeRoom()
+	if s.repair.pass != 0 {
+		s.repair.noting = r.TS() >= s.repair.from
+	}
 	tid := r.TID()
 	if tid == s.lastTID && s.lastSlot != 0 {
 		c.t = s.lastSlot
@@ -278,6 +292,8 @@ func (s *State) onThread(c *call) {
 		s.dup(c)
 	case event.SyscallFcntlX:
 		s.fcntl(c)
+	case event.SyscallIoctlV3X:
+		s.ioctl(c)
 	case event.SyscallPipeX, event.SyscallPipe2X:
 		s.pipe(c)
 	case event.SyscallEventfdX, event.SyscallEventfd2X, event.SyscallSignalfdX, event.SyscallSignalfd4X,
@@ -313,14 +329,12 @@ func (s *State) onThread(c *call) {
 		s.fchdir(c)
 	case event.SyscallChrootX:
 		s.chroot(c)
-	case event.SyscallSetuidX:
-		s.setID(c, 1, false)
-	case event.SyscallSetresuidX, event.SyscallSetreuidX:
-		s.setID(c, 2, false)
+	case event.SyscallSetuidX, event.SyscallSetresuidX, event.SyscallSetreuidX:
+		s.setUID(c)
 	case event.SyscallSetgidX:
-		s.setID(c, 1, true)
+		s.setGID(c, 1)
 	case event.SyscallSetresgidX, event.SyscallSetregidX:
-		s.setID(c, 2, true)
+		s.setGID(c, 2)
 	case event.SyscallSetsidX:
 		s.setsid(c)
 	case event.SyscallSetpgidX:
@@ -363,6 +377,9 @@ func (s *State) flush(n *uint64) {
 
 // touch must come before a change of thread t: it flushes when a queued event sees the thread.
 func (s *State) touch(t uint32) {
+	if s.repair.noting {
+		s.side[t].fresh = s.repair.pass
+	}
 	if s.a.Threads.Marked(t) && !s.cfg.NoFlushRule {
 		s.flush(&s.st.ThreadFlushes)
 	}

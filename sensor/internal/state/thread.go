@@ -13,8 +13,11 @@ type side struct {
 	child        uint32 // of a main thread: the first child process, itself a main thread
 	next, prev   uint32 // siblings: the other children of its parent
 	gnext, gprev uint32 // ring of the threads of its process; the main thread is always in it
+	fnext, fprev uint32 // ring of the threads with one current and root directory (CLONE_FS), of any process
+	ruid, suid   uint32 // real and saved user id
 	older, newer uint32 // neighbours in the order in which eviction looks at threads
 	living       uint32 // of a main thread: threads of its process that haven't exited
+	fresh, shown uint32 // the repair in which it changed after the snapshot began, and the one whose snapshot shows it
 	bits         uint8
 }
 
@@ -26,6 +29,8 @@ const (
 	reaper               // adopts orphans: an init or a child subreaper
 	touched              // an event referred to it since the last search for one to evict
 	inverted             // its own clone event came before its parent's
+	keepCaps             // PR_SET_KEEPCAPS: stays capable when no user id of its is root's any more
+	noFixup              // SECBIT_NO_SETUID_FIXUP: user ids don't change capabilities at all
 )
 
 // exited is a thread that exited a short while ago.
@@ -97,7 +102,10 @@ func (s *State) newThread(tid int64) uint32 {
 		s.st.ThreadsDropped++
 		return 0
 	}
-	s.side[t] = side{bits: live, gnext: t, gprev: t, living: 1}
+	s.side[t] = side{bits: live, gnext: t, gprev: t, fnext: t, fprev: t, ruid: noID, suid: noID, living: 1}
+	if s.repair.noting {
+		s.side[t].fresh = s.repair.pass
+	}
 	s.append(t)
 	s.tids.put(uint64(tid), t)
 	r := s.rec(t)
@@ -251,12 +259,40 @@ func (s *State) touchProcess(t uint32) {
 	}
 }
 
+// shareFS gives t, which shares with nobody, one current and root directory with src.
+func (s *State) shareFS(t, src uint32) {
+	a, b := &s.side[t], &s.side[src]
+	a.fnext, a.fprev = b.fnext, src
+	s.side[b.fnext].fprev = t
+	b.fnext = t
+}
+
+// partFS gives t a current and a root directory of its own.
+func (s *State) partFS(t uint32) {
+	d := &s.side[t]
+	s.side[d.fprev].fnext, s.side[d.fnext].fprev = d.fnext, d.fprev
+	d.fnext, d.fprev = t, t
+}
+
+// touchFS touches every thread that shares t's directories.
+func (s *State) touchFS(t uint32) {
+	for m := t; ; {
+		s.touch(m)
+		if m = s.side[m].fnext; m == t {
+			return
+		}
+	}
+}
+
 // remove takes t out of everything and frees its slot; queued events still see the record. Its children must be gone.
 func (s *State) remove(t uint32) {
 	r, d := s.rec(t), &s.side[t]
 	tid := geti64(r, wasmabi.ThreadTid)
 	if s.tids.get(uint64(tid)) == t {
 		s.tids.del(uint64(tid))
+	}
+	if s.repair.noting {
+		s.noteEnded(tid)
 	}
 	if l := get32(r, wasmabi.ThreadLeader); l != t {
 		s.side[d.gprev].gnext, s.side[d.gnext].gprev = d.gnext, d.gprev
@@ -267,6 +303,7 @@ func (s *State) remove(t uint32) {
 		// The record keeps its parent for the events that see it.
 		s.orphan(t)
 	}
+	s.partFS(t)
 	s.dropTable(d.tab)
 	s.containers.drop(s, get32(r, wasmabi.ThreadContainer))
 	for _, off := range publicStrings {
@@ -431,7 +468,7 @@ func (s *State) unknownOf(r event.Record) uint32 {
 		return 0
 	}
 	var th snapshot.Thread
-	if s.cfg.LookupThread != nil && s.mayLook(r.TS()) && s.cfg.LookupThread(tid, &th) && th.TID == tid {
+	if s.cfg.LookupThread != nil && s.lookups.take(r.TS(), s.cfg.Lookups) && s.cfg.LookupThread(tid, &th) && th.TID == tid {
 		s.st.UnknownThreads++
 		s.st.ThreadsFound++
 		t := s.addThread(&th)
@@ -446,11 +483,17 @@ func (s *State) unknownOf(r event.Record) uint32 {
 // maxTID is more than any kernel's PID_MAX_LIMIT (4 Mi).
 const maxTID = 1 << 31
 
-// mayLook reports whether another lookup is allowed at ts.
-func (s *State) mayLook(ts uint64) bool {
-	if ts-s.lookupTS >= 1e9 {
-		s.lookupTS, s.lookups = ts, 0
+// budget bounds how often something is done in a second of events.
+type budget struct {
+	from uint64 // ns
+	n    int
+}
+
+// take reports whether it may be done once more at ts.
+func (b *budget) take(ts uint64, limit int) bool {
+	if ts-b.from >= 1e9 {
+		b.from, b.n = ts, 0
 	}
-	s.lookups++
-	return s.lookups <= s.cfg.Lookups
+	b.n++
+	return b.n <= limit
 }

@@ -98,6 +98,7 @@ func TestNew(t *testing.T) {
 // TestLookups checks that what is asked for elsewhere is used, and is bounded for a second of events.
 func TestLookups(t *testing.T) {
 	asked := 0
+	var asks []snapshot.FileAsk
 	m := newMachine(t, arena.Config{}, Config{
 		Lookups: 10,
 		LookupThread: func(tid int64, th *snapshot.Thread) bool {
@@ -105,8 +106,9 @@ func TestLookups(t *testing.T) {
 			*th = snapshot.Thread{TID: tid, PID: tid, PTID: 1, Comm: "found", Cwd: "/srv", LoginUID: noID}
 			return tid%2 == 0
 		},
-		LookupFile: func(pid int64, fd int32, f *snapshot.File) bool {
-			*f = snapshot.File{PID: pid, FD: fd, Name: fmt.Sprintf("/sent/%d/%d", pid, fd), Kind: 'f'}
+		Asks: 3,
+		AskFile: func(a snapshot.FileAsk) bool {
+			asks = append(asks, a)
 			return true
 		},
 	})
@@ -125,11 +127,26 @@ func TestLookups(t *testing.T) {
 	sock := clone(m.b.Start(7e9, 100, event.SocketSocketpairX).Int(0).Int(5).Int(6).Int(1).Int(2).Int(1).Int(1).Int(0).Done())
 	m.do(t, sock)
 	m.do(t, openRecord(&m.b, 7e9, 100, 9, "/old"))
-	m.do(t, clone(m.b.Start(7e9, 100, event.SocketRecvmsgX).Int(1).Int(1).Missing().Missing().Bytes(rights(9, 11)).Int(5).Done()))
-	for _, fd := range []int64{9, 11} {
-		if got := m.fileText(m.OpenFile(m.FindThread(100), fd)); got != fmt.Sprintf(`f "/sent/100/%d" dir 9`, fd) {
-			t.Error(got)
+	m.do(t, clone(m.b.Start(7e9, 100, event.SocketRecvmsgX).Int(1).Int(1).Missing().Missing().Bytes(rights(9, 11, 12, 13)).Int(5).Done()))
+	text := func(fd int64) string { return m.fileText(m.OpenFile(m.FindThread(100), fd)) }
+	if got := text(9); got != `? ""` || len(asks) != 3 || m.Stats().FDsUnasked != 1 {
+		t.Error(got, asks, m.Stats().FDsUnasked)
+	}
+	// 11 is closed and its number used again before the answer comes, 12 is a copy of what came.
+	m.do(t, closeRecord(&m.b, 7e9+1, 100, 11))
+	m.do(t, openRecord(&m.b, 7e9+2, 100, 11, "/later"))
+	m.do(t, clone(m.b.Start(7e9+3, 100, event.SyscallDup2X).Int(20).Int(9).Int(20).Done()))
+	for _, a := range asks {
+		m.FoundFile(a, &snapshot.File{PID: a.PID, FD: a.FD, Name: fmt.Sprintf("/sent/%d/%d", a.PID, a.FD), Kind: 'f', OpenFlags: oCloexec})
+	}
+	for fd, want := range map[int64]string{9: `f "/sent/100/9" dir 9`, 20: `f "/sent/100/9" dir 9`, 11: `f "/later"`, 12: `f "/sent/100/12" dir 9`, 13: `? ""`} {
+		if got := text(fd); got != want {
+			t.Errorf("fd %d: %s, want %s", fd, got, want)
 		}
+	}
+	t100 := m.FindThread(100)
+	if !m.CloseOnExec(t100, 9) || m.CloseOnExec(t100, 20) || m.Stats().FDsFound != 2 {
+		t.Errorf("close-on-exec of 9 %v, of its copy %v; %d found", m.CloseOnExec(t100, 9), m.CloseOnExec(t100, 20), m.Stats().FDsFound)
 	}
 	if err := check(m.State); err != nil {
 		t.Error(err)
@@ -156,13 +173,13 @@ func TestReceived(t *testing.T) {
 		m.do(t, clone(m.b.Start(1e9, 9, event.SocketRecvmsgX).Int(1).Int(1).Missing().Missing().Bytes(ctl).Int(5).Done()))
 		return m.fileText(m.OpenFile(m.FindThread(9), 7))
 	}
-	const there = `f "/old"`
+	const there, unknown = `f "/old"`, `? ""`
 	two := append(append(rights(20), make([]byte, (8-len(rights(20))%8)%8)...), rights(7)...)
 	for i, c := range []struct {
 		ctl  []byte
 		want string
 	}{
-		{rights(7), "-"}, {rights(1, 2, 7), "-"}, {two, "-"}, {rights(8), there}, {nil, there}, {rights(7)[:9], there},
+		{rights(7), unknown}, {rights(1, 2, 7), unknown}, {two, unknown}, {rights(8), there}, {nil, there}, {rights(7)[:9], there},
 		{rights(7, 7)[:len(rights(7))], there}, {make([]byte, 64), there}, {rights(5), there},
 	} {
 		if got := recv(c.ctl); got != c.want {

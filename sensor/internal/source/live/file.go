@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -90,6 +91,17 @@ func modeKind(mode uint32) byte {
 // readFiles runs the file iterator.
 func (s *shot) readFiles(ctx context.Context, it *iterator) error {
 	var h bpf.IterFileIterFileHead
+	// What counts the files of one run: this may not be the first.
+	for _, name := range []string{"files", "files_cut", "at_files"} {
+		if err := it.coll.Variables[name].Set(uint32(0)); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	for _, name := range []string{"at_pid", "at_fd"} {
+		if err := it.coll.Variables[name].Set(int32(-1)); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
 	err := it.each(ctx, fileHeadSize, int(unsafe.Offsetof(h.Len)), func(b []byte) {
 		copy(unsafe.Slice((*byte)(unsafe.Pointer(&h)), fileHeadSize), b)
 		if fileHeadSize+int(h.NameLen) <= len(b) {
@@ -193,6 +205,13 @@ func (s *shot) procFile(pid, fd int32, nets map[uint64]map[uint64]*socket) bool 
 	}
 	anon, isAnon := strings.CutPrefix(link, "anon_inode:")
 	switch {
+	case strings.HasPrefix(link, "socket:[") && s.socketOf != nil:
+		k := s.socketOf(pid, fd)
+		if k == nil {
+			k = &socket{}
+		}
+		s.addSocket(&f, k)
+		return true
 	case strings.HasPrefix(link, "socket:["):
 		ns := s.proc.namespace(pid, "ns/net")
 		table, ok := nets[ns]

@@ -153,7 +153,7 @@ func (tt *taskTable) head(i int) (h bpf.IterTaskIterTaskHead) {
 func (s *shot) readTasks(ctx context.Context, it *iterator) error {
 	err := it.each(ctx, taskHeadSize, int(unsafe.Offsetof(bpf.IterTaskIterTaskHead{}.Len)), s.taskItem)
 	if err != nil {
-		s.tasks, s.seen = taskTable{}, map[int32]int{}
+		s.table, s.seen = taskTable{}, map[int32]int{}
 	}
 	return err
 }
@@ -168,12 +168,12 @@ func (s *shot) taskItem(b []byte) {
 	if h.ExitState != 0 && (h.Tid != h.Pid || h.NrThreads < 2) {
 		return
 	}
-	if len(s.tasks.at) >= s.cfg.MaxThreads {
+	if len(s.table.at) >= s.cfg.MaxThreads {
 		s.rep.ThreadsCut++
 		return
 	}
-	s.tasks.at = append(s.tasks.at, uint32(len(s.tasks.buf)))
-	s.tasks.buf = append(s.tasks.buf, b...)
+	s.table.at = append(s.table.at, uint32(len(s.table.buf)))
+	s.table.buf = append(s.table.buf, b...)
 }
 
 // thread turns item i into a Thread, without arguments, environment and cgroups.

@@ -261,8 +261,8 @@ func FuzzEachItem(f *testing.F) {
 			t.Fatalf("%d bytes of items from %d, %v", total, len(b), err)
 		}
 		p := &procfs{dir: -1, buf: make([]byte, 4096)}
-		for i := range s.tasks.at {
-			s.tasks.thread(i, p)
+		for i := range s.table.at {
+			s.table.thread(i, p)
 		}
 	})
 }

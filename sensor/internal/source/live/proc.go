@@ -104,12 +104,12 @@ func (p *procfs) numbers(name string, fn func(int32) bool) error {
 func (s *shot) missingThreads(ctx context.Context) error {
 	want := map[int32]int{} // threads a process has, by the iterator
 	have := map[[2]int32]bool{}
-	for i := range s.tasks.at {
-		h := s.tasks.head(i)
+	for i := range s.table.at {
+		h := s.table.head(i)
 		want[h.Pid] = int(h.NrThreads)
 	}
-	for i := range s.tasks.at {
-		if h := s.tasks.head(i); s.seen[h.Pid] < want[h.Pid] {
+	for i := range s.table.at {
+		if h := s.table.head(i); s.seen[h.Pid] < want[h.Pid] {
 			have[[2]int32{h.Pid, h.Tid}] = true
 		}
 	}
@@ -132,7 +132,7 @@ func (s *shot) missingThreads(ctx context.Context) error {
 			if seen > 0 && have[[2]int32{pid, tid}] {
 				return true
 			}
-			if len(s.tasks.at)+len(s.byProc) >= s.cfg.MaxThreads {
+			if len(s.table.at)+len(s.byProc) >= s.cfg.MaxThreads {
 				s.rep.ThreadsCut++
 				return true
 			}

@@ -23,6 +23,7 @@ type SnapshotConfig struct {
 	MaxUsers           int    // most users, and most groups; default 16384
 
 	NoIterators bool       // read /proc only
+	NoUsers     bool       // leave users and groups out
 	KernelTypes *btf.Spec  // the kernel's types, where it doesn't have them itself; nil for its own
 	Types       *btf.Cache // decoded types of the kernel, which the probe may share (10 ms and some MiB less); nil for a new one
 }
@@ -67,7 +68,47 @@ var errIterOff = errors.New("switched off")
 // can be read; then sink may have got a part.
 func Snapshot(ctx context.Context, cfg SnapshotConfig, sink snapshot.Sink) (SnapshotReport, error) {
 	start := time.Now()
-	s := &shot{cfg: cfg.withDefaults(), sink: sink, seen: map[int32]int{}, withFiles: map[int32]bool{}, listening: map[listener]bool{}}
+	c := NewSnapshotter(cfg)
+	defer c.Close()
+	rep, err := c.Take(ctx, sink)
+	rep.Took = time.Since(start)
+	return rep, err
+}
+
+// Snapshotter takes snapshots, with iterators that it loads once. Not safe for concurrent use.
+type Snapshotter struct {
+	cfg              SnapshotConfig
+	tasks, files     *iterator
+	noTasks, noFiles error // why there is no iterator
+}
+
+// NewSnapshotter loads the iterators, where the kernel has them. They take kernel memory until Close, some 40 KiB.
+func NewSnapshotter(cfg SnapshotConfig) *Snapshotter {
+	c := &Snapshotter{cfg: cfg.withDefaults()}
+	if c.cfg.NoIterators {
+		c.noTasks, c.noFiles = errIterOff, errIterOff
+		return c
+	}
+	// One after the other, though loading costs more than reading: they share the kernel's types, and where the kernel has
+	// modules with types of their own, looking these up changes what is shared without its lock (decoder.inflateType,
+	// cilium/ebpf btf/unmarshal.go@v0.22.0), which ends the process.
+	c.tasks, c.noTasks = loadTaskIter(c.cfg)
+	c.files, c.noFiles = loadFileIter(c.cfg)
+	c.cfg.Types, c.cfg.KernelTypes = nil, nil // some MiB, needed no more
+	return c
+}
+
+// Close unloads the iterators.
+func (c *Snapshotter) Close() {
+	c.tasks.close()
+	c.files.close()
+}
+
+// Take takes a snapshot; see Snapshot.
+func (c *Snapshotter) Take(ctx context.Context, sink snapshot.Sink) (SnapshotReport, error) {
+	start := time.Now()
+	s := &shot{cfg: c.cfg, tasks: c.tasks, files: c.files, sink: sink, seen: map[int32]int{}, withFiles: map[int32]bool{}, listening: map[listener]bool{}}
+	s.rep.TaskIter, s.rep.FileIter = c.noTasks, c.noFiles
 	err := s.take(ctx)
 	s.rep.Took = time.Since(start)
 	return s.rep, err
@@ -77,9 +118,11 @@ func Snapshot(ctx context.Context, cfg SnapshotConfig, sink snapshot.Sink) (Snap
 type shot struct {
 	cfg   SnapshotConfig
 	sink  snapshot.Sink
+	tasks *iterator // nil: read /proc
+	files *iterator
 	rep   SnapshotReport
 	proc  *procfs
-	tasks taskTable
+	table taskTable // what the task iterator wrote
 
 	seen      map[int32]int       // threads the iterator showed, by process
 	fallback  []int32             // processes that the task iterator didn't show
@@ -89,6 +132,8 @@ type shot struct {
 	sockets   []pendingSocket     // IP sockets, until all listeners are known
 	cgroups   map[uint64][]string // by iter_task_head.css
 	thread    snapshot.Thread     // scratch
+
+	socketOf func(pid, fd int32) *socket // asks a single socket; nil: read the tables
 }
 
 func (s *shot) take(ctx context.Context) error {
@@ -97,22 +142,12 @@ func (s *shot) take(ctx context.Context) error {
 		return err
 	}
 	defer s.proc.close()
-	s.users()
-
-	var tasks, files *iterator
-	if s.cfg.NoIterators {
-		s.rep.TaskIter, s.rep.FileIter = errIterOff, errIterOff
-	} else {
-		// One after the other, though loading costs more than reading: they share the kernel's types, and where the kernel has
-		// modules with types of their own, looking these up changes what is shared without its lock (decoder.inflateType,
-		// cilium/ebpf btf/unmarshal.go@v0.22.0), which ends the process.
-		tasks, s.rep.TaskIter = loadTaskIter(s.cfg)
-		defer tasks.close()
-		files, s.rep.FileIter = loadFileIter(s.cfg)
-		defer files.close()
+	if !s.cfg.NoUsers {
+		s.users()
 	}
-	if tasks != nil {
-		s.rep.TaskIter = s.readTasks(ctx, tasks)
+
+	if s.tasks != nil {
+		s.rep.TaskIter = s.readTasks(ctx, s.tasks)
 	}
 	if err := s.missingThreads(ctx); err != nil {
 		if s.rep.TaskIter != nil {
@@ -123,8 +158,8 @@ func (s *shot) take(ctx context.Context) error {
 		return err
 	}
 	s.emitThreads(ctx)
-	if files != nil {
-		s.rep.FileIter = s.readFiles(ctx, files)
+	if s.files != nil {
+		s.rep.FileIter = s.readFiles(ctx, s.files)
 	}
 	s.missingFiles(ctx)
 	s.emitSockets()
@@ -162,8 +197,8 @@ func (s *shot) emitThreads(ctx context.Context) {
 		}
 		procs[i].threads = append(procs[i].threads, index)
 	}
-	for i := range s.tasks.at {
-		h := s.tasks.head(i)
+	for i := range s.table.at {
+		h := s.table.head(i)
 		add(h.Pid, h.Tid, h.CloneTs, int32(i))
 	}
 	for i := range s.byProc {
@@ -228,8 +263,8 @@ func (s *shot) load(index int32) snapshot.Thread {
 	if index < 0 {
 		return s.byProc[^index]
 	}
-	t := s.tasks.thread(int(index), s.proc)
-	h := s.tasks.head(int(index))
+	t := s.table.thread(int(index), s.proc)
+	h := s.table.head(int(index))
 	cg, ok := s.cgroups[h.Css]
 	if !ok {
 		if cg = s.proc.cgroups(h.Tid); cg != nil {
