@@ -77,6 +77,10 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 test-kernels: ## the probe under other kernels in qemu, a few minutes each (SERIES="5.10 6.1" ARCHES=arm64 choose)
 	sensor/internal/probe/kernels/kernels.sh
 
+.PHONY: test-state
+test-state: ## compare the state with /proc every second for a minute on a busy machine (as root)
+	SHIKRA_LIVE=1 SHIKRA_STATE_TIME=60s $(GO) test -count=1 -v -run TestStateEqualsProc ./sensor/internal/proccheck
+
 .PHONY: size
 size: build ## the binary's size, against its budget of 30 MB
 	@n=$$(stat -c %s shikra); echo "shikra: $$n bytes of 30000000"; test $$n -lt 30000000

@@ -253,8 +253,22 @@ func (c *converter) convert(e *capture.Event) (event.Record, bool) {
 	return c.build(e, p, vals), true
 }
 
+// formatParams returns how many parameters events of type t have in the format; those beyond are ours.
+func formatParams(t event.Type) int {
+	if t == event.SyscallCloneV20X || t == event.SyscallClone3X {
+		return 21
+	}
+	return len(t.Info().Params)
+}
+
 // build makes the record of e, of type p.to with the parameters vals.
 func (c *converter) build(e *capture.Event, p *plan, vals [][]byte) event.Record {
+	// Parameters of ours stand at the end, only where there is something to say.
+	if n := formatParams(p.to); n < len(vals) {
+		for len(vals) > n && vals[len(vals)-1] == nil {
+			vals = vals[:len(vals)-1]
+		}
+	}
 	cut := c.shorten(p, vals)
 	b := c.b.Start(e.TS, e.TID, p.to).SetCPU(e.CPU)
 	for _, v := range vals {

@@ -1,0 +1,287 @@
+package proccheck
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/decode"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/probe"
+	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
+	"github.com/shikra-sensor/shikra/sensor/internal/state"
+	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
+)
+
+// watcher is the sensor without rules: the probe, its ring and the state, on the goroutine of the test.
+type watcher struct {
+	probe  *probe.Probe
+	ring   *live.Ring
+	arena  *arena.Arena
+	state  *state.State
+	finder *live.Finder
+	repair *live.Repairer // nil for none
+	events uint64
+	drop   func() bool // whether the next record is to be lost; nil for never
+}
+
+// watch starts a watcher as `shikra run` does, with the events that the state needs.
+func watch(t *testing.T, cfg probe.Config) *watcher {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		testkit.Missing(t, "needs root for BPF")
+	}
+	cfg.Syscalls = []string{}
+	for _, sc := range event.Syscalls() {
+		if sc.Exit != event.GenericX && (state.Needs(sc.Exit) || state.NeedsPart(sc.Exit)) {
+			cfg.Syscalls = append(cfg.Syscalls, sc.Name)
+		}
+		if state.NeedsPart(sc.Exit) {
+			cfg.Part = append(cfg.Part, sc.Name)
+		}
+	}
+	w := &watcher{}
+	var err error
+	if w.probe, err = probe.Load(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.probe.Close() })
+	if w.ring, err = live.NewRing(w.probe.Ring()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.ring.Close() })
+	if w.arena, err = arena.New(arena.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.arena.Close() })
+	lookup, err := live.NewLookup("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(lookup.Close)
+	if w.finder, err = live.NewFinder("/"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.finder.Close)
+	w.state, err = state.New(state.Config{Arena: w.arena, Flush: w.arena.Flushed, LookupThread: lookup.Thread, AskFile: w.finder.Ask})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.probe.SetSyscalls(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.probe.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := live.Snapshot(context.Background(), live.SnapshotConfig{}, w.state); err != nil {
+		t.Fatal(err)
+	}
+	w.state.Settled()
+	return w
+}
+
+func (w *watcher) drain() {
+	for w.ring.Drain(w.record, 4096) > 0 {
+	}
+	w.finder.Step(w.state.FoundFile)
+	if w.repair != nil {
+		w.repair.Step()
+	}
+	w.arena.Flushed()
+}
+
+func (w *watcher) record(r event.Record) {
+	if w.drop != nil && w.drop() {
+		return
+	}
+	m, err := decode.Decode(r)
+	if err != nil {
+		return
+	}
+	w.events++
+	w.state.Apply(r, m, false)
+}
+
+// run drains for as long.
+func (w *watcher) run(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		w.drain()
+	}
+}
+
+func (w *watcher) checker() *Checker {
+	self := os.Getpid()
+	return &Checker{Arena: w.arena, State: w.state, Drain: w.drain, Skip: func(pid int) bool { return pid == self }}
+}
+
+// newCrowd starts the load's process, which waits to be told to begin: what it has from this one, whose events aren't made,
+// must be in the snapshot.
+func newCrowd(t *testing.T, c crowd) (begin func(*watcher)) {
+	t.Helper()
+	c.Dir = t.TempDir()
+	if err := os.Chmod(c.Dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if c.Ops == 0 {
+		c.Ops = 1<<len(ops) - 1
+	}
+	js, _ := json.Marshal(c)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), crowdEnv+"="+string(js))
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	lines := make(chan string, 2)
+	go func() {
+		r := bufio.NewReader(out)
+		for range 2 {
+			s, _ := r.ReadString('\n')
+			lines <- strings.TrimSpace(s)
+		}
+	}()
+	if s := <-lines; s != "waiting" {
+		t.Fatalf("the load said %q", s)
+	}
+	return func(w *watcher) {
+		t.Helper()
+		if _, err := in.Write([]byte("go\n")); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			select {
+			case s := <-lines:
+				if s != "ready" {
+					t.Fatalf("the load said %q", s)
+				}
+				return
+			case <-time.After(time.Millisecond):
+				w.drain()
+			}
+		}
+	}
+}
+
+// maxShown is how many differences of one check are printed.
+const maxShown = 20
+
+// TestStateEqualsProc compares the state with /proc every second on a busy machine: no difference stands in two checks
+// running. SHIKRA_STATE_TIME makes it longer (a minute: make test-state).
+func TestStateEqualsProc(t *testing.T) {
+	seconds := 10
+	if testing.Short() {
+		seconds = 4
+	}
+	if v, err := time.ParseDuration(os.Getenv("SHIKRA_STATE_TIME")); err == nil {
+		seconds = int(v / time.Second)
+	}
+	begin := newCrowd(t, crowd{Processes: 300, Threaded: 10, Forks: 50, Duration: time.Duration(seconds+10) * time.Second, Seed: 1})
+	w := watch(t, probe.Config{RingBytes: 32 << 20})
+	begin(w)
+	w.run(time.Second)
+	c := w.checker()
+	var last []Diff
+	maxFiles, maxProcesses, total := 0, 0, 0
+	for i := range seconds {
+		start := time.Now()
+		rep, err := c.Check()
+		if err != nil {
+			t.Fatal(err)
+		}
+		maxFiles, maxProcesses, total = max(maxFiles, rep.Files), max(maxProcesses, rep.Processes), total+len(rep.Diffs)
+		standing := Standing(last, rep.Diffs)
+		for k, d := range standing {
+			if k < maxShown {
+				t.Errorf("check %d: %v", i, d)
+			}
+		}
+		last = rep.Diffs
+		t.Logf("check %d: %d processes, %d threads, %d files in %v: %d differences, %d stand; %d events so far", i, rep.Processes, rep.Threads, rep.Files, rep.Took, len(rep.Diffs), len(standing), w.events)
+		w.run(time.Second - time.Since(start))
+	}
+	cnt, err := w.probe.Counters()
+	if err != nil || cnt.Lost > 0 {
+		t.Errorf("%d events lost, %v", cnt.Lost, err)
+	}
+	if maxProcesses < 300 || maxFiles < 5000 {
+		t.Errorf("only %d processes and %d files", maxProcesses, maxFiles)
+	}
+	t.Logf("%d differences in all, state %+v", total, w.state.Stats())
+}
+
+// TestRepair loses events on purpose while the crowd is at work, in turn some and all of them, and checks that a repair
+// brings the state back to what /proc says.
+func TestRepair(t *testing.T) {
+	begin := newCrowd(t, crowd{Processes: 150, Threaded: 5, Forks: 50, Duration: time.Minute, Seed: 2})
+	w := watch(t, probe.Config{RingBytes: 32 << 20})
+	begin(w)
+	lost, losing, n := uint64(0), 0, uint64(0)
+	w.drop = func() bool {
+		n++
+		if losing == 0 || losing > 1 && n%uint64(losing) != 0 {
+			return false
+		}
+		lost++
+		return true
+	}
+	w.repair = live.NewRepairer(live.RepairConfig{State: w.state, Lost: func() uint64 { return lost }, MinWait: 50 * time.Millisecond, MaxWait: time.Second})
+	t.Cleanup(w.repair.Close)
+	c := w.checker()
+	c.Skip = func(pid int) bool { return pid == os.Getpid() }
+	rounds := []int{1, 3, 10}
+	if testing.Short() {
+		rounds = rounds[:2]
+	}
+	for round, every := range rounds {
+		losing = every // of every so many events one
+		w.repair.Pause(true)
+		w.run(time.Second)
+		losing = 0
+		broken, err := c.Check()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(broken.Diffs) < 20 {
+			t.Errorf("round %d: only %d differences after %d events were lost", round, len(broken.Diffs), lost)
+		}
+		before := w.state.Stats().Repaired
+		w.repair.Pause(false)
+		for end := time.Now().Add(20 * time.Second); w.state.Stats().Repaired.Repairs == before.Repairs || w.repair.Stats().Pending; w.run(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("round %d: no repair: %+v", round, w.repair.Stats())
+			}
+		}
+		after := w.state.Stats().Repaired
+		rep, err := c.Check()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, d := range rep.Diffs {
+			if i < maxShown {
+				t.Errorf("round %d: after the repair: %v", round, d)
+			}
+		}
+		t.Logf("round %d: %d lost in all, %d differences, repaired %+v → %+v, snapshot %v, then %d differences in %d processes and %d files",
+			round, lost, len(broken.Diffs), before, after, w.repair.Stats().Took, len(rep.Diffs), rep.Processes, rep.Files)
+	}
+}
