@@ -413,6 +413,63 @@ func someTime(t *testing.T, name string, b []byte) {
 }
 
 // TestClone makes a child by each of the four calls, and looks at both events of each.
+// TestCloneExtra checks the parameters that clone and clone3 have only when there is something to say.
+func TestCloneExtra(t *testing.T) {
+	l := needProbe(t)
+	for _, call := range []string{"clone", "clone3"} {
+		for _, flags := range []uint64{unix.CLONE_PIDFD, unix.CLONE_PARENT} {
+			t.Run(fmt.Sprintf("%s/%#x", call, flags), func(t *testing.T) {
+				if number(call) < 0 {
+					t.Skipf("%s has no system call %s", runtime.GOARCH, call)
+				}
+				fd := int32(-1)
+				args := [8]uint64{0: flags, 1: uint64(uintptr(unsafe.Pointer(&fd))), 4: uint64(unix.SIGCHLD)} // struct clone_args: flags, pidfd
+				if flags == unix.CLONE_PARENT {
+					args[4] = 0 // its signal is that of the caller: kernel/fork.c, copy_process
+				}
+				var tid, pid int
+				var recs []event.Record
+				inThread(func() {
+					tid = unix.Gettid()
+					recs = l.events(t, []string{call}, func() {
+						if call == "clone" {
+							pid = int(forkBy(number(call), uintptr(flags)|uintptr(args[4]), 0, uintptr(unsafe.Pointer(&fd))))
+						} else {
+							pid = int(forkBy(number(call), uintptr(unsafe.Pointer(&args)), 64))
+						}
+						if pid > 0 && flags == unix.CLONE_PIDFD {
+							unix.Wait4(pid, nil, 0, nil)
+						}
+					})
+				})
+				if pid <= 0 {
+					t.Fatalf("%s gives %d", call, pid)
+				}
+				typ := event.SyscallCloneV20X
+				if call == "clone3" {
+					typ = event.SyscallClone3X
+				}
+				parent, child := the(t, recs, typ, tid), the(t, recs, typ, pid)
+				maker, pidfd := typ.Info().ParamIndex("maker"), typ.Info().ParamIndex("pidfd")
+				has := func(r event.Record, i int) int64 {
+					if b, ok := r.Param(i); ok {
+						return int64(binary.LittleEndian.Uint64(b))
+					}
+					return -1
+				}
+				if flags == unix.CLONE_PIDFD {
+					if fd < 0 || has(parent, pidfd) != int64(fd) || has(parent, maker) != -1 || child.NumParams() != maker {
+						t.Errorf("the pidfd is %d; parent: pidfd %d, maker %d; child has %d parameters", fd, has(parent, pidfd), has(parent, maker), child.NumParams())
+					}
+					unix.Close(int(fd))
+				} else if has(child, maker) != int64(tid) || has(child, pidfd) != -1 || parent.NumParams() != maker {
+					t.Errorf("child: maker %d, want %d, pidfd %d; parent has %d parameters", has(child, maker), tid, has(child, pidfd), parent.NumParams())
+				}
+			})
+		}
+	}
+}
+
 func TestClone(t *testing.T) {
 	l := needProbe(t)
 	if number("clone") < 0 {
