@@ -12,6 +12,7 @@
 enum { LOST_RING, LOST_BUSY, LOST_TURN, LOST_CAUSES };
 #define PATH_MAX 4096
 #define NAME_MAX 256
+#define FILTER_PATH_MAX 256 /* bytes; the filter doesn't judge longer paths */
 
 /* What became of one system call's events: counts, one for each CPU. */
 struct made {
@@ -35,10 +36,12 @@ struct cpu {
 	u64 pad[4];      /* what is above shares one cache line */
 	struct made made[SLOTS]; /* by slot; [0] is what no system call stands for */
 	u64 lost[LOST_CAUSES][TYPES]; /* by cause and event type */
+	u64 filtered[SLOTS]; /* by slot: events that nobody could use, and that weren't made */
 	u64 forget[3];   /* see read_core.h */
 	u8 rec[RECORD_HEADER + BODY_MAX + STRING_MAX + 8];
 	u8 path[PATH_MAX + NAME_MAX]; /* a path is built backwards, ending at PATH_MAX */
 	u8 name[NAME_MAX]; /* one component of it */
+	u64 filter_path[FILTER_PATH_MAX / 8 + 1]; /* see filter.h */
 };
 
 /* The ring. The loader sets its size. */

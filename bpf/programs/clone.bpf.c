@@ -132,6 +132,7 @@ int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct rec r;
 	u32 tgid = READ(child, tgid);
+	marks__fork(parent, child);
 	if (tgid == self_tgid || READ(parent, flags) & PF_KTHREAD)
 		return 0;
 	u32 compat = read__compat(), flags = 0;

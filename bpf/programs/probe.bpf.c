@@ -20,6 +20,7 @@
 #include "../include/store_payload.h"
 #include "../include/store_sock.h"
 #include "../include/store_process.h"
+#include "../include/filter.h"
 
 #include "sys_exit.bpf.c"
 #include "exec.bpf.c"

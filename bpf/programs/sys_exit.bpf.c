@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* sys_exit: every system call's end passes here; those wanted go on to their own program. */
+/* sys_exit: every system call's end passes here; those wanted, and of use to somebody, go on to their own program. */
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
@@ -23,9 +23,13 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 		if (!want || !(want & (read__is_sigreturn(c.nr, ret) ? WANTED_SIGRETURN : WANTED_UNKNOWN)))
 			return 0;
 	}
-	if (bpf_get_current_pid_tgid() >> 32 == self_tgid)
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	if (tgid == self_tgid)
 		return 0;
-	bpf_tail_call(ctx, &calls, read__slot(&c));
+	c.slot = read__slot(&c);
+	if (filter_on && filter__drops(&c, read__ret(c.compat, ret), tgid))
+		return 0;
+	bpf_tail_call(ctx, &calls, c.slot);
 	return 0; /* no program: it couldn't be loaded */
 }
 

@@ -31,6 +31,9 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 					}
 				}
 			}
+			for name, n := range c.Filtered {
+				emit(metrics.Filtered, float64(n), name)
+			}
 			for name, m := range c.BySyscall {
 				emit(metrics.SyscallEvents, float64(m.Total()), name)
 				for _, of := range []struct {

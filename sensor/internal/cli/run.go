@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/shikra-sensor/shikra/sensor/internal/adapt"
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
 	"github.com/shikra-sensor/shikra/sensor/internal/loss"
 	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
@@ -152,6 +153,13 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return fmt.Errorf("read what is running: %w", err)
 	}
 	s.Settled()
+	if cfg.Probe.Filter {
+		set, whole := adapt.FilterOf(sel.modules, sel.Selection)
+		if err := p.SetFilter(set); err != nil {
+			return err
+		}
+		log.Info("filtering", "syscalls", set.Len(), "all_files_known", whole)
+	}
 	for _, h := range p.Hooks() {
 		if h.State != probe.StateAttached && h.State != probe.StateLoaded {
 			log.Warn("a hook is off", "hook", h.Name, "serves", h.Serves, "state", h.State, "reason", h.Reason)

@@ -71,8 +71,9 @@ type Engine struct {
 
 // Probe sizes the kernel side.
 type Probe struct {
-	RingBytes int `mapstructure:"ring_bytes" yaml:"ring_bytes"`
-	SnapLen   int `mapstructure:"snaplen" yaml:"snaplen"`
+	RingBytes int  `mapstructure:"ring_bytes" yaml:"ring_bytes"`
+	SnapLen   int  `mapstructure:"snaplen" yaml:"snaplen"`
+	Filter    bool `mapstructure:"filter" yaml:"filter"`
 }
 
 // Base says which system calls are captured beside those that rules name.
@@ -185,6 +186,7 @@ func Keys() []Key {
 		{"probe.snaplen", 80, "most bytes kept of what a call reads, writes, sends or receives, where a rule looks at them", func(c *Config) error {
 			return between(c.Probe.SnapLen, 1, 4096)
 		}},
+		{"probe.filter", true, "make no event in the kernel that no rule can use: by result, open flags, path and port", nil},
 		{"base_syscalls.custom_set", []string{}, "system calls captured beside those that rules name, instead of those that state needs; !name: never captured", nil},
 		{"base_syscalls.repair", false, "instead of those that state needs capture the least by which the rules' events can be read, and custom_set", nil},
 		{"base_syscalls.all", false, "capture also the calls of heavy input and output (read, write, send, recv and their like) that rules or custom_set name", nil},

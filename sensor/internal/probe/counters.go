@@ -42,7 +42,8 @@ func (c Cause) String() string {
 const (
 	cpuMade  = 64
 	cpuLost  = cpuMade + numSlots*madeSize
-	cpuEnd   = cpuLost + int(NumCauses)*numTypes*8
+	cpuDrops = cpuLost + int(NumCauses)*numTypes*8
+	cpuEnd   = cpuDrops + numSlots*8
 	madeSize = 32
 )
 
@@ -71,6 +72,7 @@ type Counters struct {
 	BySyscall     map[string]Made // by system call, NoSyscall for events of none; calls without any are left out
 	LostByType    map[event.Type][NumCauses]uint64
 	LostByCause   [NumCauses]uint64
+	Filtered      map[string]uint64 // by system call: events that nobody could use and that weren't made; calls without any are left out
 	SkippedByHook map[string]uint64 // runs of an attached program that the kernel left out, as it was running on that CPU already
 }
 
@@ -88,12 +90,16 @@ type CPUCounters struct {
 func (p *Probe) Counters() (Counters, error) {
 	c := Counters{ByCPU: make([]CPUCounters, p.n)}
 	var slots [numSlots]Made
+	var filtered [numSlots]uint64
 	buf := make([]byte, cpuEnd-cpuMade)
 	for i := range c.ByCPU {
 		if _, err := p.cpus.ReadAt(buf, int64(i)*p.cpuSize()+cpuMade); err != nil {
 			return Counters{}, fmt.Errorf("read counters of CPU %d: %w", i, err)
 		}
 		u := &c.ByCPU[i]
+		for slot := range filtered {
+			filtered[slot] += binary.NativeEndian.Uint64(buf[cpuDrops-cpuMade+8*slot:])
+		}
 		for slot := range slots {
 			m := readMade(buf[slot*madeSize:])
 			slots[slot].add(m)
@@ -120,18 +126,23 @@ func (p *Probe) Counters() (Counters, error) {
 			c.LostByCause[cause] += u.LostByCause[cause]
 		}
 	}
+	c.Filtered = filteredByName(&filtered)
 	c.BySyscall = map[string]Made{}
 	for slot, m := range slots {
 		if m == (Made{}) {
 			continue
 		}
-		name := NoSyscall
-		if slot > 0 && slot <= len(event.Syscalls()) {
-			name = event.Syscalls()[slot-1].Name
-		}
-		c.BySyscall[name] = m
+		c.BySyscall[slotName(slot)] = m
 	}
 	return c, p.readSkipped(&c)
+}
+
+// slotName returns the name of the system call of a slot.
+func slotName(slot int) string {
+	if slot > 0 && slot <= len(event.Syscalls()) {
+		return event.Syscalls()[slot-1].Name
+	}
+	return NoSyscall
 }
 
 // MadeBy returns what became of the events of one system call. Events of exec and of new processes count for the call

@@ -316,7 +316,7 @@ func TestSharedLayout(t *testing.T) {
 			t.Errorf("counter %d is %s at %d, not %s", i, m.Name, m.Offset.Bytes(), name)
 		}
 	}
-	for name, want := range map[string]uint32{"made": cpuMade, "lost": cpuLost, "forget": uint32(cpuEnd)} {
+	for name, want := range map[string]uint32{"made": cpuMade, "lost": cpuLost, "filtered": uint32(cpuDrops), "forget": uint32(cpuEnd)} {
 		if got, ok := offsets[name]; !ok || got != want {
 			t.Errorf("%s is at %d, not %d", name, got, want)
 		}

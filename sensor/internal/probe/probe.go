@@ -60,6 +60,9 @@ type Probe struct {
 	n     int            // entries of the map cpus
 	slots map[string]int // loaded system calls by name
 
+	filterMu  sync.Mutex
+	filtering bool // guarded by filterMu: a set is in force
+
 	mu    sync.Mutex
 	links []link.Link // guarded by mu
 	hooks []Hook      // guarded by mu

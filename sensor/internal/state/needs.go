@@ -19,3 +19,7 @@ func Needs(t event.Type) bool {
 	in := t.Info()
 	return t.Current() && in.Origin == event.OriginSyscall && in.Flags&(event.FlagCreatesFd|event.FlagDestroysFd|event.FlagModifiesState) != 0
 }
+
+// NeedsFailed reports whether an event of type t can change the state although its call failed: a connection that is being
+// made, an fd that is closed whatever close says.
+func NeedsFailed(t event.Type) bool { return t == event.SocketConnectX || t == event.SyscallCloseX }

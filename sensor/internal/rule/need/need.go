@@ -205,7 +205,7 @@ func (u *use) field(r *field.Ref, t event.Type) {
 				continue
 			}
 			u.data = u.data || isData(*p)
-			u.files = u.files || r.Name == "evt.arg" && (namesFile(p) && p.Name != "dirfd" || p.Type == event.ParamFdlist)
+			u.files = u.files || r.Name == "evt.arg" && (namesFile(p) && !strings.Contains(p.Name, "dir") || p.Type == event.ParamFdlist)
 		}
 	case r.Class() == "fdlist" || strings.HasPrefix(r.Name, "proc.fd") && r.Name != "proc.fdlimit" || r.Name == "fd.types":
 		u.files = true
@@ -222,7 +222,7 @@ func namesFile(p *event.Param) bool { return p.Type == event.ParamFd || p.Type =
 
 func namesFiles(t event.Type) bool {
 	for i := range t.Info().Params {
-		if p := &t.Info().Params[i]; namesFile(p) && p.Name != "dirfd" && !(i == 0 && tellsOfItsFile(t)) || p.Type == event.ParamFdlist {
+		if p := &t.Info().Params[i]; namesFile(p) && !strings.Contains(p.Name, "dir") && !(i == 0 && tellsOfItsFile(t)) || p.Type == event.ParamFdlist {
 			return true
 		}
 	}
@@ -237,8 +237,13 @@ func tellsOfItsFile(t event.Type) bool {
 		return true
 	}
 	in := t.Info()
-	if in.Flags&(event.FlagUsesFd|event.FlagDestroysFd) != 0 {
-		return false
+	if in.Flags&(event.FlagUsesFd|event.FlagDestroysFd) == 0 {
+		return true
 	}
-	return true
+	for i := range in.Params {
+		if p := &in.Params[i]; namesFile(p) && !strings.Contains(p.Name, "dir") {
+			return false
+		}
+	}
+	return slices.ContainsFunc(in.Params, func(p event.Param) bool { return p.Relative })
 }
