@@ -16,8 +16,11 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	ProbeMapAllMarks           = "all_marks"
 	ProbeMapCalls              = "calls"
 	ProbeMapCpus               = "cpus"
+	ProbeMapFilters            = "filters"
+	ProbeMapMarks              = "marks"
 	ProbeMapRing               = "ring"
 	ProbeProgSchedExec         = "sched_exec"
 	ProbeProgSchedExit         = "sched_exit"
@@ -190,7 +193,9 @@ const (
 	ProbeVarCodeOf             = "code_of"
 	ProbeVarExecSlot           = "exec_slot"
 	ProbeVarExecveatNr         = "execveat_nr"
+	ProbeVarFilterOn           = "filter_on"
 	ProbeVarInPart             = "in_part"
+	ProbeVarMarksOff           = "marks_off"
 	ProbeVarPageKbShift        = "page_kb_shift"
 	ProbeVarRealtime           = "realtime"
 	ProbeVarRingBytes          = "ring_bytes"
@@ -419,9 +424,12 @@ type ProbeProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeMapSpecs struct {
-	Calls *ebpf.MapSpec `ebpf:"calls"`
-	Cpus  *ebpf.MapSpec `ebpf:"cpus"`
-	Ring  *ebpf.MapSpec `ebpf:"ring"`
+	AllMarks *ebpf.MapSpec `ebpf:"all_marks"`
+	Calls    *ebpf.MapSpec `ebpf:"calls"`
+	Cpus     *ebpf.MapSpec `ebpf:"cpus"`
+	Filters  *ebpf.MapSpec `ebpf:"filters"`
+	Marks    *ebpf.MapSpec `ebpf:"marks"`
+	Ring     *ebpf.MapSpec `ebpf:"ring"`
 }
 
 // ProbeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -432,7 +440,9 @@ type ProbeVariableSpecs struct {
 	CodeOf       *ebpf.VariableSpec `ebpf:"code_of"`
 	ExecSlot     *ebpf.VariableSpec `ebpf:"exec_slot"`
 	ExecveatNr   *ebpf.VariableSpec `ebpf:"execveat_nr"`
+	FilterOn     *ebpf.VariableSpec `ebpf:"filter_on"`
 	InPart       *ebpf.VariableSpec `ebpf:"in_part"`
+	MarksOff     *ebpf.VariableSpec `ebpf:"marks_off"`
 	PageKbShift  *ebpf.VariableSpec `ebpf:"page_kb_shift"`
 	Realtime     *ebpf.VariableSpec `ebpf:"realtime"`
 	RingBytes    *ebpf.VariableSpec `ebpf:"ring_bytes"`
@@ -466,15 +476,21 @@ func (o *ProbeObjects) Close() error {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbeMaps struct {
-	Calls *ebpf.Map `ebpf:"calls"`
-	Cpus  *ebpf.Map `ebpf:"cpus"`
-	Ring  *ebpf.Map `ebpf:"ring"`
+	AllMarks *ebpf.Map `ebpf:"all_marks"`
+	Calls    *ebpf.Map `ebpf:"calls"`
+	Cpus     *ebpf.Map `ebpf:"cpus"`
+	Filters  *ebpf.Map `ebpf:"filters"`
+	Marks    *ebpf.Map `ebpf:"marks"`
+	Ring     *ebpf.Map `ebpf:"ring"`
 }
 
 func (m *ProbeMaps) Close() error {
 	return _ProbeClose(
+		m.AllMarks,
 		m.Calls,
 		m.Cpus,
+		m.Filters,
+		m.Marks,
 		m.Ring,
 	)
 }
@@ -487,7 +503,9 @@ type ProbeVariables struct {
 	CodeOf       *ebpf.Variable `ebpf:"code_of"`
 	ExecSlot     *ebpf.Variable `ebpf:"exec_slot"`
 	ExecveatNr   *ebpf.Variable `ebpf:"execveat_nr"`
+	FilterOn     *ebpf.Variable `ebpf:"filter_on"`
 	InPart       *ebpf.Variable `ebpf:"in_part"`
+	MarksOff     *ebpf.Variable `ebpf:"marks_off"`
 	PageKbShift  *ebpf.Variable `ebpf:"page_kb_shift"`
 	Realtime     *ebpf.Variable `ebpf:"realtime"`
 	RingBytes    *ebpf.Variable `ebpf:"ring_bytes"`
