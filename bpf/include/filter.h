@@ -129,6 +129,13 @@ __inline_always bool marks__clear(u32 tgid, s64 fd)
 	return true;
 }
 
+/* The process has fds that can't be told by the call that brought them: it counts as having all of them. */
+__inline_always void marks__forget(u32 tgid)
+{
+	if (filter_on)
+		bpf_map_delete_elem(&marks, &tgid);
+}
+
 /* A new process has the fds of the one that forked it. */
 __inline_always void marks__fork(struct task_struct *parent, struct task_struct *child)
 {

@@ -98,8 +98,11 @@ CALL(recvmsg)
 	struct rec r;
 	u64 a[2];
 	read__net_args(&c, a, 2);
-	if (in_part & PART_RECVMSG && (ret < 0 || !recv__has_control(&c, a[1])))
+	bool control = ret >= 0 && recv__has_control(&c, a[1]);
+	if (in_part & PART_RECVMSG && !control)
 		return 0;
+	if (control)
+		marks__forget(bpf_get_current_pid_tgid() >> 32);
 	if (!BEGIN(&r, &c, SOCKET_RECVMSG_X))
 		return 0;
 	u64 size = (u64)forget(&r.cpu->forget[0], read__pointer_size(c.compat));

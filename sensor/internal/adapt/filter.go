@@ -58,8 +58,8 @@ func looksAtFiles(modules []Module, s *Selection) bool {
 	selected := map[event.Type]bool{}
 	for _, c := range s.Syscalls {
 		selected[c.Exit] = true
-		if c.Exit == event.SocketRecvmsgX || c.Exit == event.SocketRecvmmsgX {
-			return true // they bring fds
+		if c.Exit == event.SocketRecvmmsgX {
+			return true // it brings fds; of recvmsg the kernel keeps account
 		}
 	}
 	for _, m := range modules {

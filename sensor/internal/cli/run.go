@@ -14,6 +14,7 @@ import (
 
 	"github.com/shikra-sensor/shikra/sensor/internal/adapt"
 	"github.com/shikra-sensor/shikra/sensor/internal/config"
+	"github.com/shikra-sensor/shikra/sensor/internal/filter"
 	"github.com/shikra-sensor/shikra/sensor/internal/loss"
 	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
@@ -117,7 +118,24 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	losses := watchLosses(cfg.Loss, s, func() (loss.Counts, error) { return lossCounts(p, ring, s.Stats()) }, fail)
 	defer losses.stop()
 	shots := live.SnapshotConfig{HostRoot: cfg.Host.Root, MaxThreads: cfg.State.Threads, MaxFiles: cfg.State.Files}
-	repairer := live.NewRepairer(live.RepairConfig{Snapshot: shots, State: s, Lost: losses.lost.Load})
+	var filters *filter.Set
+	known := true // every open file, by state
+	if cfg.Probe.Filter {
+		filters, known = adapt.FilterOf(sel.modules, sel.Selection)
+	}
+	repair := live.RepairConfig{Snapshot: shots, State: s, Lost: losses.lost.Load}
+	if !known {
+		repair.Whole = func(on bool) {
+			set := filters
+			if on {
+				set = nil
+			}
+			if err := p.SetFilter(set); err != nil { // nothing is filtered then, which costs no alert
+				log.Error("the kernel's filter can't be changed", "err", err)
+			}
+		}
+	}
+	repairer := live.NewRepairer(repair)
 	defer repairer.Close()
 	var watching atomic.Bool
 	if cfg.HTTP.Listen != "" {
@@ -153,13 +171,10 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return fmt.Errorf("read what is running: %w", err)
 	}
 	s.Settled()
-	if cfg.Probe.Filter {
-		set, whole := adapt.FilterOf(sel.modules, sel.Selection)
-		if err := p.SetFilter(set); err != nil {
-			return err
-		}
-		log.Info("filtering", "syscalls", set.Len(), "all_files_known", whole)
+	if err := p.SetFilter(filters); err != nil {
+		return err
 	}
+	log.Info("filtering", "syscalls", filters.Len(), "all_files_known", known)
 	for _, h := range p.Hooks() {
 		if h.State != probe.StateAttached && h.State != probe.StateLoaded {
 			log.Warn("a hook is off", "hook", h.Name, "serves", h.Serves, "state", h.State, "reason", h.Reason)

@@ -60,12 +60,12 @@ func (p *Probe) SetFilter(s *filter.Set) error {
 		return err
 	}
 	if p.filtering {
-		time.Sleep(settle)
+		p.filterOff, p.filtering = time.Now(), false
 	}
-	p.filtering = false
 	if len(f.Of) == 0 {
 		return nil
 	}
+	time.Sleep(settle - time.Since(p.filterOff))
 	if err := p.clearMarks(); err != nil {
 		return err
 	}

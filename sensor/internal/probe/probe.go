@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -61,7 +62,8 @@ type Probe struct {
 	slots map[string]int // loaded system calls by name
 
 	filterMu  sync.Mutex
-	filtering bool // guarded by filterMu: a set is in force
+	filtering bool      // guarded by filterMu: a set is in force
+	filterOff time.Time // guarded by filterMu: when the last one was taken away
 
 	mu    sync.Mutex
 	links []link.Link // guarded by mu

@@ -24,6 +24,10 @@ type RepairConfig struct {
 	State    Repairable
 	Lost     func() uint64 // events lost so far; it is called at each Step, so it must be cheap
 
+	// Whole is called with true before a snapshot is begun and with false when the state has been compared with it: every
+	// event from which state learns of files must come meanwhile. Nil: they always do.
+	Whole func(on bool)
+
 	MinWait time.Duration // between the end of a repair and the next; default 1 s. It doubles while losses go on,
 	MaxWait time.Duration // up to this; default 1 minute
 	Step    int           // entries compared at a time; default 512
@@ -136,6 +140,9 @@ func (r *Repairer) begin(lost uint64, now time.Time) {
 	if now.After(r.calm) {
 		r.wait = r.cfg.MinWait
 	}
+	if r.cfg.Whole != nil {
+		r.cfg.Whole(true)
+	}
 	r.cfg.State.BeginRepair(bootTime())
 	r.reading = true
 	r.mu.Lock()
@@ -190,6 +197,9 @@ func (r *Repairer) merge() {
 
 // ended says when the next may begin: later each time, until there was no loss for as long again.
 func (r *Repairer) ended(wait time.Duration) {
+	if r.cfg.Whole != nil {
+		r.cfg.Whole(false)
+	}
 	now := time.Now()
 	r.next = now.Add(wait)
 	if r.again == 0 {
