@@ -66,7 +66,11 @@ func run() error {
 	seconds := flag.Int("seconds", 30, "length of each load, in seconds")
 	only := flag.String("only", "", "run the scenarios whose name contains this")
 	asJSON := flag.Bool("json", false, "print JSON")
+	loads := flag.Bool("loads", false, "run the loads and report on the sensor, instead of the bars")
 	flag.Parse()
+	if !*loads {
+		return bars(*shikra, *asJSON)
+	}
 	d := time.Duration(*seconds) * time.Second
 	plant := "/etc/shadow"
 	scenarios := []scenario{
@@ -111,13 +115,18 @@ type sensor struct {
 	alerts atomic.Uint64
 	wg     sync.WaitGroup
 	group  *group
+
+	mu      sync.Mutex
+	measure bool    // guarded by mu
+	late    []int64 // guarded by mu: ns from an event to its alert
 }
 
-func start(bin string, env []string) (*sensor, error) {
+func start(bin string, env []string, args ...string) (*sensor, error) {
 	g := newGroup()
 	const addr = "127.0.0.1:19476"
 	s := &sensor{url: "http://" + addr, group: g}
-	s.cmd = exec.Command(bin, "run", "--json", "-o", "http.listen="+addr, "-o", "log.level=warn")
+	s.cmd = exec.Command(bin, "run", "--json", "-o", "http.listen="+addr, "-o", "log.level=error")
+	s.cmd.Args = append(s.cmd.Args, args...)
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
@@ -139,6 +148,7 @@ func start(bin string, env []string) (*sensor, error) {
 		for sc := bufio.NewScanner(out); sc.Scan(); {
 			// The load runs in this process: alerts about others' reads don't count.
 			if strings.Contains(sc.Text(), `"rule":"Sensitive file read"`) && strings.Contains(sc.Text(), mine) {
+				s.took(sc.Text())
 				if s.alerts.Add(1) == 1 {
 					s.first.Store(int64(time.Since(begin)))
 				}
@@ -146,6 +156,46 @@ func start(bin string, env []string) (*sensor, error) {
 		}
 	}()
 	return s, nil
+}
+
+// took notes how late an alert came.
+func (s *sensor) took(line string) {
+	now := time.Now().UnixNano()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.measure {
+		return
+	}
+	_, rest, _ := strings.Cut(line, `"evt.time":`)
+	digits := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if at, err := strconv.ParseInt(rest[:max(digits, 0)], 10, 64); err == nil {
+		s.late = append(s.late, now-at)
+	}
+}
+
+// latencies starts measuring or ends it and returns what was measured, in ns.
+func (s *sensor) latencies(on bool) []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.late
+	s.measure, s.late = on, nil
+	return out
+}
+
+// ready waits until the sensor watches.
+func (s *sensor) ready() error {
+	for range 600 {
+		time.Sleep(20 * time.Millisecond)
+		resp, err := http.Get(s.url + "/healthz")
+		if err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+	}
+	return errors.New("the sensor isn't ready after 12 s")
 }
 
 // stop ends the sensor and waits for its last alerts.
