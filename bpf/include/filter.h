@@ -36,6 +36,11 @@ struct filter_table {
 #define FILTER_CLOSE 16   /* closes of fds that state doesn't know aren't made */
 #define FILTER_UNSHARE 32 /* by its flags, argument fd_arg, fds of one process may be those of one thread from now on */
 
+/* What hardly any call comes to is laid out behind the rest, so that the rest takes few lines of the instruction cache. */
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define EACH_BYTE 0x0101010101010101ULL
+
 #define FILTER_NONE 0xFF /* no such argument */
 
 struct filter {
@@ -69,15 +74,16 @@ volatile u32 filter_on;
 volatile u32 marks_off;
 
 /*
- * Which fds of a process state may know, a byte each. A process that isn't here has them all, so that whom the map forgets
- * only costs events. Bytes and not bits, since threads of one process write them at the same time.
+ * Which fds of a process state may know, a byte each. A process that isn't here has them all, so that one for which there is
+ * no room only costs events. Bytes and not bits, since threads of one process write them at the same time. Nothing takes an
+ * entry away while its process lives: it would be another's while a program still writes to it.
  */
 struct fd_marks {
 	u8 fd[FDS];
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__type(key, u32);
 	__type(value, struct fd_marks);
@@ -109,7 +115,7 @@ __inline_always bool marks__clear(u32 tgid, s64 fd)
 {
 	struct fd_marks *m = bpf_map_lookup_elem(&marks, &tgid);
 	u32 i = marks__place(fd) & (FDS - 1);
-	if (!m) {
+	if (unlikely(!m)) {
 		u32 zero = 0;
 		struct fd_marks *all = bpf_map_lookup_elem(&all_marks, &zero);
 		if (!all)
@@ -130,9 +136,22 @@ __inline_always bool marks__clear(u32 tgid, s64 fd)
 }
 
 /* The process has fds that can't be told by the call that brought them: it counts as having all of them. */
-__inline_always void marks__forget(u32 tgid)
+__inline_always void marks__all(u32 tgid)
 {
-	if (filter_on)
+	if (!filter_on)
+		return;
+	struct fd_marks *m = bpf_map_lookup_elem(&marks, &tgid);
+	if (!m)
+		return;
+#pragma unroll
+	for (int i = 0; i < FDS / 8; i++)
+		((volatile u64 *)m->fd)[i] = EACH_BYTE;
+}
+
+/* A thread ends: with the last one the process's marks do. */
+__inline_always void marks__exit(struct task_struct *t, u32 tgid)
+{
+	if (filter_on && !READ(READ(t, signal), live.counter))
 		bpf_map_delete_elem(&marks, &tgid);
 }
 
@@ -158,8 +177,6 @@ __inline_always u64 filter__zeros(u64 v)
 	const u64 low = 0x7F7F7F7F7F7F7F7FULL;
 	return ~(((v & low) + low) | v | low);
 }
-
-#define EACH_BYTE 0x0101010101010101ULL
 
 /*
  * The ways that the path at ptr fits. Only an absolute path without anything to be resolved in it is what a module would
@@ -251,9 +268,9 @@ __inline_always void filter__mark(const struct filter *f, const struct call *c, 
 		return;
 	if (f->what & FILTER_MARKS)
 		marks__set(tgid, ret);
-	if (f->what & FILTER_FCNTL && (read__arg(c, 1) == 0 || read__arg(c, 1) == 1030)) /* F_DUPFD, F_DUPFD_CLOEXEC */
+	if (unlikely(f->what & FILTER_FCNTL) && (read__arg(c, 1) == 0 || read__arg(c, 1) == 1030)) /* F_DUPFD, F_DUPFD_CLOEXEC */
 		marks__set(tgid, ret);
-	if (f->what & FILTER_PAIR) {
+	if (unlikely(f->what & FILTER_PAIR)) {
 		u64 a[4];
 		s32 fd[2] = {-1, -1};
 		read__net_args(c, a, 4);
@@ -261,7 +278,7 @@ __inline_always void filter__mark(const struct filter *f, const struct call *c, 
 		marks__set(tgid, fd[0]);
 		marks__set(tgid, fd[1]);
 	}
-	if (f->what & FILTER_UNSHARE) {
+	if (unlikely(f->what & FILTER_UNSHARE)) {
 		u64 own = f->fd_arg == 0 ? 0x400 /* CLONE_FILES */ : 2 /* CLOSE_RANGE_UNSHARE */;
 		if (f->fd_arg == FILTER_NONE || filter__arg(c, f->fd_arg) & own)
 			marks_off = 1;
@@ -294,23 +311,28 @@ __inline_always bool filter__drops(const struct call *c, s64 ret, u32 tgid)
 		return true;
 	}
 	u32 ways = ret < 0 ? f->failure : f->success, free = f->no_path & f->no_port;
-	if (ways && f->flags_arg != FILTER_NONE)
-		ways &= filter__open(f, filter__arg(c, f->flags_arg));
-	if (!(ways & free) && ways & ~f->no_path && f->path_arg != FILTER_NONE) {
+	bool writes = false;
+	if (f->flags_arg != FILTER_NONE) {
+		u64 flags = filter__arg(c, f->flags_arg);
+		writes = (flags & 3) == O_WRONLY || (flags & 3) == O_RDWR;
+		ways &= filter__open(f, flags);
+	}
+	if (unlikely(!(ways & free) && ways & ~f->no_path && f->path_arg != FILTER_NONE)) {
 		struct cpu *cpu = submit__cpu();
 		if (!cpu)
 			return false;
 		ways &= filter__path(v, f, cpu, filter__arg(c, f->path_arg));
 	}
-	if (!(ways & free) && ways & ~f->no_port)
+	if (unlikely(!(ways & free) && ways & ~f->no_port))
 		ways &= filter__port(f, read__int(c, 0));
-	if (!ways && ret >= 0 && what & FILTER_OPENS && filter__opened_directory(ret))
+	/* No directory is opened for writing. */
+	if (!ways && ret >= 0 && what & FILTER_OPENS && !writes && filter__opened_directory(ret))
 		ways = 1;
 	if (!ways) {
 		filter__count(c);
 		return true;
 	}
-	if (what & (FILTER_MARKS | FILTER_PAIR | FILTER_FCNTL | FILTER_UNSHARE))
+	if (unlikely(what & (FILTER_MARKS | FILTER_PAIR | FILTER_FCNTL | FILTER_UNSHARE)))
 		filter__mark(f, c, ret, tgid);
 	return false;
 }

@@ -13,11 +13,11 @@
 __inline_always struct file *read__file(struct task_struct *t, s64 fd)
 {
 	struct fdtable *fdt = READ(READ(t, files), fdt);
-	struct file *f = NULL;
 	if ((u64)fd >= READ(fdt, max_fds))
 		return NULL;
-	bpf_probe_read_kernel(&f, KERNEL_POINTER, (u8 *)READ(fdt, fd) + KERNEL_POINTER * (u64)fd);
-	return f;
+	/* READ takes fields of kernel types: an entry of the array is read as one whose first field is a pointer, too. */
+	struct list_head *entry = (void *)((u8 *)READ(fdt, fd) + KERNEL_POINTER * (u64)fd);
+	return (struct file *)READ(entry, next);
 }
 
 enum layer { LAYER_NONE, LAYER_UPPER, LAYER_LOWER };

@@ -40,7 +40,6 @@ typedef long long loff_t;
 
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
-	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
@@ -66,6 +65,9 @@ typedef struct {
 typedef struct {
 	u32 val;
 } kgid_t;
+typedef struct {
+	int counter;
+} atomic_t;
 typedef struct {
 	s64 counter;
 } atomic64_t; /* atomic_long_t is the same on 64-bit kernels */
@@ -185,6 +187,7 @@ struct tty_struct {
 	int index;
 };
 struct signal_struct {
+	atomic_t live;
 	struct list_head thread_head;
 	unsigned int flags;
 	struct pid *pids[4];

@@ -68,6 +68,7 @@ int BPF_PROG(sched_exit, struct task_struct *p)
 	struct task_struct *t = read__task();
 	if (id >> 32 == self_tgid || READ(t, flags) & PF_KTHREAD)
 		return 0;
+	marks__exit(t, id >> 32);
 	u32 code = READ(t, exit_code);
 	s64 reaper = exit__reaper(t);
 	struct cpu *cpu = submit__cpu();

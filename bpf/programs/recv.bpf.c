@@ -102,7 +102,7 @@ CALL(recvmsg)
 	if (in_part & PART_RECVMSG && !control)
 		return 0;
 	if (control)
-		marks__forget(bpf_get_current_pid_tgid() >> 32);
+		marks__all(bpf_get_current_pid_tgid() >> 32);
 	if (!BEGIN(&r, &c, SOCKET_RECVMSG_X))
 		return 0;
 	u64 size = (u64)forget(&r.cpu->forget[0], read__pointer_size(c.compat));
