@@ -191,12 +191,16 @@ const (
 	ProbeProgX_writev          = "x_writev"
 	ProbeVarCloneNr            = "clone_nr"
 	ProbeVarCodeOf             = "code_of"
+	ProbeVarDynamicSnaplen     = "dynamic_snaplen"
 	ProbeVarExecSlot           = "exec_slot"
 	ProbeVarExecveatNr         = "execveat_nr"
 	ProbeVarFilterOn           = "filter_on"
+	ProbeVarFullcapture        = "fullcapture"
 	ProbeVarInPart             = "in_part"
 	ProbeVarMarksOff           = "marks_off"
 	ProbeVarPageKbShift        = "page_kb_shift"
+	ProbeVarPayloadOf          = "payload_of"
+	ProbeVarPayloadPort        = "payload_port"
 	ProbeVarRealtime           = "realtime"
 	ProbeVarRingBytes          = "ring_bytes"
 	ProbeVarSelfTgid           = "self_tgid"
@@ -436,24 +440,28 @@ type ProbeMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeVariableSpecs struct {
-	CloneNr      *ebpf.VariableSpec `ebpf:"clone_nr"`
-	CodeOf       *ebpf.VariableSpec `ebpf:"code_of"`
-	ExecSlot     *ebpf.VariableSpec `ebpf:"exec_slot"`
-	ExecveatNr   *ebpf.VariableSpec `ebpf:"execveat_nr"`
-	FilterOn     *ebpf.VariableSpec `ebpf:"filter_on"`
-	InPart       *ebpf.VariableSpec `ebpf:"in_part"`
-	MarksOff     *ebpf.VariableSpec `ebpf:"marks_off"`
-	PageKbShift  *ebpf.VariableSpec `ebpf:"page_kb_shift"`
-	Realtime     *ebpf.VariableSpec `ebpf:"realtime"`
-	RingBytes    *ebpf.VariableSpec `ebpf:"ring_bytes"`
-	SelfTgid     *ebpf.VariableSpec `ebpf:"self_tgid"`
-	SigreturnNr  *ebpf.VariableSpec `ebpf:"sigreturn_nr"`
-	SlotOf       *ebpf.VariableSpec `ebpf:"slot_of"`
-	Snaplen      *ebpf.VariableSpec `ebpf:"snaplen"`
-	SubSlot      *ebpf.VariableSpec `ebpf:"sub_slot"`
-	Wanted       *ebpf.VariableSpec `ebpf:"wanted"`
-	WantedBeyond *ebpf.VariableSpec `ebpf:"wanted_beyond"`
-	WantedSub    *ebpf.VariableSpec `ebpf:"wanted_sub"`
+	CloneNr        *ebpf.VariableSpec `ebpf:"clone_nr"`
+	CodeOf         *ebpf.VariableSpec `ebpf:"code_of"`
+	DynamicSnaplen *ebpf.VariableSpec `ebpf:"dynamic_snaplen"`
+	ExecSlot       *ebpf.VariableSpec `ebpf:"exec_slot"`
+	ExecveatNr     *ebpf.VariableSpec `ebpf:"execveat_nr"`
+	FilterOn       *ebpf.VariableSpec `ebpf:"filter_on"`
+	Fullcapture    *ebpf.VariableSpec `ebpf:"fullcapture"`
+	InPart         *ebpf.VariableSpec `ebpf:"in_part"`
+	MarksOff       *ebpf.VariableSpec `ebpf:"marks_off"`
+	PageKbShift    *ebpf.VariableSpec `ebpf:"page_kb_shift"`
+	PayloadOf      *ebpf.VariableSpec `ebpf:"payload_of"`
+	PayloadPort    *ebpf.VariableSpec `ebpf:"payload_port"`
+	Realtime       *ebpf.VariableSpec `ebpf:"realtime"`
+	RingBytes      *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	SelfTgid       *ebpf.VariableSpec `ebpf:"self_tgid"`
+	SigreturnNr    *ebpf.VariableSpec `ebpf:"sigreturn_nr"`
+	SlotOf         *ebpf.VariableSpec `ebpf:"slot_of"`
+	Snaplen        *ebpf.VariableSpec `ebpf:"snaplen"`
+	SubSlot        *ebpf.VariableSpec `ebpf:"sub_slot"`
+	Wanted         *ebpf.VariableSpec `ebpf:"wanted"`
+	WantedBeyond   *ebpf.VariableSpec `ebpf:"wanted_beyond"`
+	WantedSub      *ebpf.VariableSpec `ebpf:"wanted_sub"`
 }
 
 // ProbeObjects contains all objects after they have been loaded into the kernel.
@@ -499,24 +507,28 @@ func (m *ProbeMaps) Close() error {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbeVariables struct {
-	CloneNr      *ebpf.Variable `ebpf:"clone_nr"`
-	CodeOf       *ebpf.Variable `ebpf:"code_of"`
-	ExecSlot     *ebpf.Variable `ebpf:"exec_slot"`
-	ExecveatNr   *ebpf.Variable `ebpf:"execveat_nr"`
-	FilterOn     *ebpf.Variable `ebpf:"filter_on"`
-	InPart       *ebpf.Variable `ebpf:"in_part"`
-	MarksOff     *ebpf.Variable `ebpf:"marks_off"`
-	PageKbShift  *ebpf.Variable `ebpf:"page_kb_shift"`
-	Realtime     *ebpf.Variable `ebpf:"realtime"`
-	RingBytes    *ebpf.Variable `ebpf:"ring_bytes"`
-	SelfTgid     *ebpf.Variable `ebpf:"self_tgid"`
-	SigreturnNr  *ebpf.Variable `ebpf:"sigreturn_nr"`
-	SlotOf       *ebpf.Variable `ebpf:"slot_of"`
-	Snaplen      *ebpf.Variable `ebpf:"snaplen"`
-	SubSlot      *ebpf.Variable `ebpf:"sub_slot"`
-	Wanted       *ebpf.Variable `ebpf:"wanted"`
-	WantedBeyond *ebpf.Variable `ebpf:"wanted_beyond"`
-	WantedSub    *ebpf.Variable `ebpf:"wanted_sub"`
+	CloneNr        *ebpf.Variable `ebpf:"clone_nr"`
+	CodeOf         *ebpf.Variable `ebpf:"code_of"`
+	DynamicSnaplen *ebpf.Variable `ebpf:"dynamic_snaplen"`
+	ExecSlot       *ebpf.Variable `ebpf:"exec_slot"`
+	ExecveatNr     *ebpf.Variable `ebpf:"execveat_nr"`
+	FilterOn       *ebpf.Variable `ebpf:"filter_on"`
+	Fullcapture    *ebpf.Variable `ebpf:"fullcapture"`
+	InPart         *ebpf.Variable `ebpf:"in_part"`
+	MarksOff       *ebpf.Variable `ebpf:"marks_off"`
+	PageKbShift    *ebpf.Variable `ebpf:"page_kb_shift"`
+	PayloadOf      *ebpf.Variable `ebpf:"payload_of"`
+	PayloadPort    *ebpf.Variable `ebpf:"payload_port"`
+	Realtime       *ebpf.Variable `ebpf:"realtime"`
+	RingBytes      *ebpf.Variable `ebpf:"ring_bytes"`
+	SelfTgid       *ebpf.Variable `ebpf:"self_tgid"`
+	SigreturnNr    *ebpf.Variable `ebpf:"sigreturn_nr"`
+	SlotOf         *ebpf.Variable `ebpf:"slot_of"`
+	Snaplen        *ebpf.Variable `ebpf:"snaplen"`
+	SubSlot        *ebpf.Variable `ebpf:"sub_slot"`
+	Wanted         *ebpf.Variable `ebpf:"wanted"`
+	WantedBeyond   *ebpf.Variable `ebpf:"wanted_beyond"`
+	WantedSub      *ebpf.Variable `ebpf:"wanted_sub"`
 }
 
 // ProbePrograms contains all programs after they have been loaded into the kernel.

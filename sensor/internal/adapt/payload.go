@@ -8,7 +8,7 @@ import (
 
 // Payload says of which system calls' events the data is copied, and of which sockets.
 type Payload struct {
-	Syscalls []string // none: no data is copied at all
+	Syscalls []string // never nil; none: no data is copied at all
 	Ports    []uint16 // only of sockets with one of these at either end; none: of everything
 }
 
@@ -17,7 +17,7 @@ const MaxPorts = 8
 
 // PayloadOf returns what of the selected calls' data the modules look at. A module that doesn't say looks at all of it.
 func PayloadOf(modules []Module, s *Selection, everything bool) Payload {
-	var p Payload
+	p := Payload{Syscalls: []string{}}
 	var types [event.NumTypes]bool
 	all := everything
 	for i := range types {

@@ -91,8 +91,12 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 			err = e
 		}
 	}()
+	ports, err := config.PortRange(cfg.Probe.FullCapturePorts)
+	if err != nil {
+		return err
+	}
 	// Not while the modules are compiled: the memory that both take for a while would add up.
-	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, Syscalls: sel.Names(), Part: sel.Parts()})
+	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, DynamicSnapLen: cfg.Probe.DynamicSnapLen, FullCapture: ports, Syscalls: sel.Names(), Part: sel.Parts()})
 	if err != nil {
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)
@@ -158,6 +162,10 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	// Attached before the snapshot, so that nothing falls between the two; what happens meanwhile waits in the ring.
 	if err := p.SetSyscalls(nil); err != nil {
+		return err
+	}
+	data := adapt.PayloadOf(sel.modules, sel.Selection, all)
+	if err := p.SetPayload(data.Syscalls, data.Ports); err != nil {
 		return err
 	}
 	if err := p.SetEvents(sel.Wants); err != nil {

@@ -71,9 +71,11 @@ type Engine struct {
 
 // Probe sizes the kernel side.
 type Probe struct {
-	RingBytes int  `mapstructure:"ring_bytes" yaml:"ring_bytes"`
-	SnapLen   int  `mapstructure:"snaplen" yaml:"snaplen"`
-	Filter    bool `mapstructure:"filter" yaml:"filter"`
+	RingBytes        int    `mapstructure:"ring_bytes" yaml:"ring_bytes"`
+	SnapLen          int    `mapstructure:"snaplen" yaml:"snaplen"`
+	DynamicSnapLen   bool   `mapstructure:"dynamic_snaplen" yaml:"dynamic_snaplen"`
+	FullCapturePorts string `mapstructure:"fullcapture_ports" yaml:"fullcapture_ports"`
+	Filter           bool   `mapstructure:"filter" yaml:"filter"`
 }
 
 // Base says which system calls are captured beside those that rules name.
@@ -186,6 +188,11 @@ func Keys() []Key {
 		{"probe.snaplen", 80, "most bytes kept of what a call reads, writes, sends or receives, where a rule looks at them", func(c *Config) error {
 			return between(c.Probe.SnapLen, 1, 4096)
 		}},
+		{"probe.dynamic_snaplen", false, "keep more than snaplen of DNS (512 bytes), statsd, MySQL, PostgreSQL and MongoDB (2000), told by their ports", nil},
+		{"probe.fullcapture_ports", "", "keep up to 4096 bytes of what goes through sockets with one of these ports at either end: 80 or 8000-8100", func(c *Config) error {
+			_, err := PortRange(c.Probe.FullCapturePorts)
+			return err
+		}},
 		{"probe.filter", true, "make no event in the kernel that no rule can use: by result, open flags, path and port", nil},
 		{"base_syscalls.custom_set", []string{}, "system calls captured beside those that rules name, instead of those that state needs; !name: never captured", nil},
 		{"base_syscalls.repair", false, "instead of those that state needs capture the least by which the rules' events can be read, and custom_set", nil},
@@ -253,6 +260,28 @@ func Keys() []Key {
 
 // Priorities are the rule priorities in configuration spelling, most urgent first.
 var Priorities = []string{"emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"}
+
+// PortRange reads a port or two with a hyphen between; 0 and 0 for "".
+func PortRange(s string) (r [2]uint16, err error) {
+	if s == "" {
+		return r, nil
+	}
+	from, to, two := strings.Cut(s, "-")
+	if !two {
+		to = from
+	}
+	for i, text := range []string{from, to} {
+		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 16)
+		if err != nil || n == 0 {
+			return r, fmt.Errorf("%q is no port from 1 to 65535", text)
+		}
+		r[i] = uint16(n)
+	}
+	if r[0] > r[1] {
+		return r, fmt.Errorf("%s: the first port is above the last", s)
+	}
+	return r, nil
+}
 
 func oneOf(v string, of ...string) error {
 	for _, o := range of {

@@ -39,12 +39,14 @@ const (
 
 // Config says what to load. The zero value loads every program that shikra has, with a ring of DefaultRingBytes.
 type Config struct {
-	RingBytes int      // rounded up to a power of two; 0 is DefaultRingBytes
-	SnapLen   int      // bytes; 0 is DefaultSnapLen
-	Syscalls  []string // names of the system calls to load programs for; nil is all that have one of their own
-	Part      []string // of Syscalls, those of which only what changes fds makes events: see PartOf
-	Generic   bool     // with Syscalls nil: those that have none of their own too, and unknown numbers (event.UnknownSyscall)
-	TraceSelf bool     // make events of the sensor's own process too, which otherwise are left out
+	RingBytes      int       // rounded up to a power of two; 0 is DefaultRingBytes
+	SnapLen        int       // bytes; 0 is DefaultSnapLen
+	DynamicSnapLen bool      // more of the data of DNS, statsd, MySQL, PostgreSQL and MongoDB, told by their ports
+	FullCapture    [2]uint16 // ports, from and to, whose data events hold up to MaxSnapLen bytes; 0 and 0 for none
+	Syscalls       []string  // names of the system calls to load programs for; nil is all that have one of their own
+	Part           []string  // of Syscalls, those of which only what changes fds makes events: see PartOf
+	Generic        bool      // with Syscalls nil: those that have none of their own too, and unknown numbers (event.UnknownSyscall)
+	TraceSelf      bool      // make events of the sensor's own process too, which otherwise are left out
 
 	// KernelTypes describes the kernel's types where it doesn't itself (/sys/kernel/btf/vmlinux); nil asks the kernel.
 	KernelTypes *btf.Spec
@@ -125,6 +127,9 @@ func Load(cfg Config) (*Probe, error) {
 	if cfg.SnapLen == 0 {
 		cfg.SnapLen = DefaultSnapLen
 	}
+	if f := cfg.FullCapture; f[0] > f[1] {
+		return nil, fmt.Errorf("ports %d to %d: the first is above the last", f[0], f[1])
+	}
 	if cfg.SnapLen < 0 || cfg.SnapLen > MaxSnapLen {
 		return nil, fmt.Errorf("snap length %d: not within 1 and %d", cfg.SnapLen, MaxSnapLen)
 	}
@@ -142,13 +147,16 @@ func Load(cfg Config) (*Probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := setConstants(spec, uint32(ringBytes), uint32(cfg.SnapLen)); err != nil {
+	if err := setConstants(spec, uint32(ringBytes), &cfg); err != nil {
 		return nil, err
 	}
 	if p.coll, err = p.load(spec); err != nil {
 		return nil, err
 	}
-	if err := p.fill(wanted); err != nil {
+	if err = p.fill(wanted); err == nil {
+		err = p.SetPayload(nil, nil)
+	}
+	if err != nil {
 		p.coll.Close()
 		return nil, err
 	}
@@ -263,7 +271,7 @@ const (
 )
 
 // setConstants fills in what the programs read and never changes once they are loaded.
-func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
+func setConstants(spec *ebpf.CollectionSpec, ringBytes uint32, cfg *Config) error {
 	var slotOf [2][numNative]uint16
 	for abi := range slotOf {
 		for nr := range slotOf[abi] {
@@ -318,13 +326,16 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes, snapLen uint32) error {
 			}
 		}
 	}
-	var realtime uint32
+	var realtime, dynamic uint32
+	if cfg.DynamicSnapLen {
+		dynamic = 1
+	}
 	if isRealtime() {
 		realtime = 1
 	}
 	for name, v := range map[string]any{
 		"exec_slot": execSlot, "realtime": realtime,
-		"slot_of": slotOf, "code_of": codeOf, "sub_slot": subSlot, "sigreturn_nr": sigreturnNR, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": snapLen,
+		"slot_of": slotOf, "code_of": codeOf, "sub_slot": subSlot, "sigreturn_nr": sigreturnNR, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": uint32(cfg.SnapLen), "fullcapture": cfg.FullCapture, "dynamic_snaplen": dynamic,
 		"page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
 	} {
 		c, ok := spec.Variables[name]
