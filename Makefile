@@ -65,7 +65,7 @@ bench: ## ns per event of decode, state, rules and the whole pipeline
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./sensor/internal/decode ./sensor/internal/state ./sensor/internal/rule/compile ./sensor/internal/host ./sensor/internal/pipeline
 
 .PHONY: bench-probe
-bench-probe: build ## the live bars: loads on one pinned core, the sensor's CPU and losses beside (as root)
+bench-probe: build ## the bars of cost: with the sensor and without in turn, each with its verdict (as root; a minute)
 	$(GO) run ./sensor/internal/loadgen/cmd/shikra-bench -shikra ./shikra
 
 .PHONY: fuzz

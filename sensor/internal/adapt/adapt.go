@@ -40,6 +40,8 @@ type Selection struct {
 	Ignored  []Ignored // what modules name and isn't captured, in order of name
 	Unknown  []string  // of Config.CustomSet: names that no system call has
 	types    [event.NumTypes]bool
+
+	everything bool // as in Config
 }
 
 // Syscall is one system call that is captured.
@@ -89,7 +91,7 @@ func (s *Selection) Parts() []string {
 
 // Select decides which system calls are captured.
 func Select(modules []Module, cfg Config) *Selection {
-	s := &Selection{}
+	s := &Selection{everything: cfg.Everything}
 	plus, minus := s.custom(cfg.CustomSet)
 	wants := make([]map[string]bool, len(modules)) // generic calls by name
 	judged := make([][event.NumTypes]bool, len(modules))

@@ -15,15 +15,16 @@ import (
 //
 // What is left out changes no alert: see docs/architecture.md.
 func FilterOf(modules []Module, s *Selection) (set *filter.Set, whole bool) {
-	for _, c := range s.Syscalls {
-		if slices.Contains(c.For, ForConfig) { // the operator wants the event itself
-			return nil, true
-		}
+	if s.everything {
+		return nil, true
 	}
 	whole = looksAtFiles(modules, s)
+	for _, c := range s.Syscalls {
+		whole = whole || slices.Contains(c.For, ForConfig) // no account is kept of what isn't judged
+	}
 	set = &filter.Set{}
 	for _, c := range s.Syscalls {
-		if always(c.Name) { // their events come from other hooks
+		if always(c.Name) || slices.Contains(c.For, ForConfig) { // made by other hooks; asked for by the operator
 			continue
 		}
 		call := filter.Call{Name: c.Name, Args: argsOf(c.Name), Ways: ways(modules, c.Exit)}

@@ -56,3 +56,22 @@ func TestFilterOf(t *testing.T) {
 		t.Error("a module without rules but with needs is taken at its word")
 	}
 }
+
+func TestFilterOfWhatIsAskedFor(t *testing.T) {
+	mods := []Module{rules(t, "narrow", "evt.type = openat and fd.name startswith /etc/", "x")}
+	if set, whole := FilterOf(mods, Select(mods, Config{Everything: true})); set.Len() != 0 || !whole {
+		t.Errorf("a listing of everything drops %d calls", set.Len())
+	}
+	set, whole := FilterOf(mods, Select(mods, Config{CustomSet: []string{"close", "kill"}}))
+	if !whole {
+		t.Error("closes that the operator asks for are all made, so state must know all files")
+	}
+	for _, c := range set.Calls {
+		if c.Name == "close" || c.Name == "kill" {
+			t.Errorf("%s is judged", c.Name)
+		}
+		if c.What != 0 {
+			t.Errorf("%s keeps account of fds: %v", c.Name, c.What)
+		}
+	}
+}
