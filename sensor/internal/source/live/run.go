@@ -17,7 +17,7 @@ type RunConfig struct {
 	Idle   func()             // called each time the ring is found empty, before sleeping; nil for none
 
 	MinSleep time.Duration // shortest sleep; default 1 ms
-	MaxSleep time.Duration // longest sleep; default 10 ms
+	MaxSleep time.Duration // longest sleep; default 15 ms
 }
 
 // How Run paces itself.
@@ -94,10 +94,10 @@ func newPace(lo, hi time.Duration, size int) *pace {
 		lo = time.Millisecond
 	}
 	if hi <= 0 {
-		hi = 10 * time.Millisecond
+		hi = 15 * time.Millisecond
 	}
-	// A quarter of the ring must last through the sleep even if the system comes to life the moment it begins.
-	calm := time.Duration(float64(size) / 4 / burstPerSec * float64(time.Second))
+	// Half of the ring must last through the sleep even if the system comes to life the moment it begins.
+	calm := time.Duration(float64(size) / 2 / burstPerSec * float64(time.Second))
 	hi = max(min(hi, calm), shortest)
 	lo = min(lo, hi)
 	return &pace{lo: lo, hi: hi, size: size, prev: lo}

@@ -230,7 +230,7 @@ func (b *bench) steady() ([]bar, error) {
 	err := b.under(func(s *sensor) error {
 		s.latencies(true)
 		before := cpuSeconds(s.cmd.Process.Pid)
-		r, err := loadgen.Run(loadgen.Config{Mode: loadgen.ModeMix, Duration: 10 * time.Second, CPU: 1, Rate: 10000, Plant: "/etc/shadow", PlantEvery: 100}, nil)
+		r, err := loadgen.Run(loadgen.Config{Mode: loadgen.ModeMix, Duration: 10 * time.Second, CPU: 1, Rate: 10000, Plant: "/etc/shadow", PlantEvery: 400}, nil)
 		if err != nil {
 			return err
 		}
