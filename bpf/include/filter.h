@@ -97,9 +97,12 @@ struct {
 	__type(value, struct fd_marks);
 } all_marks SEC(".maps");
 
-__inline_always u32 marks__place(s64 fd)
+/* The compiler knows the bounds and would leave the mask out that verifiers before 5.12 need. */
+__inline_always u64 marks__place(s64 fd)
 {
-	return fd >= 0 && fd < FDS - 1 ? fd : FDS - 1;
+	u64 i = (u64)fd < FDS - 1 ? fd : FDS - 1;
+	opaque(i);
+	return i & (FDS - 1);
 }
 
 /* State knows fd of the process from now on. */
@@ -107,14 +110,14 @@ __inline_always void marks__set(u32 tgid, s64 fd)
 {
 	struct fd_marks *m = bpf_map_lookup_elem(&marks, &tgid);
 	if (m && fd >= 0)
-		m->fd[marks__place(fd) & (FDS - 1)] = 1;
+		m->fd[marks__place(fd)] = 1;
 }
 
 /* Whether state may know fd, which is closed: it doesn't any more. */
 __inline_always bool marks__clear(u32 tgid, s64 fd)
 {
 	struct fd_marks *m = bpf_map_lookup_elem(&marks, &tgid);
-	u32 i = marks__place(fd) & (FDS - 1);
+	u64 i = marks__place(fd);
 	if (unlikely(!m)) {
 		u32 zero = 0;
 		struct fd_marks *all = bpf_map_lookup_elem(&all_marks, &zero);
