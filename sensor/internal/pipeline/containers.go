@@ -17,16 +17,17 @@ type Containers interface {
 	Answers() <-chan container.Answer
 }
 
-// takeAnswers makes an event of each answer that has come, as of time ts: the state learns of containers from events alone,
-// so that a capture of them replays the same. Called between records.
-func (p *Pipeline) takeAnswers(ts uint64) {
+// tellContainers makes an event of each answer that has come and of each container that is gone, as of time ts: the state
+// learns of containers from events alone, so that a capture of them replays the same. Called between records.
+func (p *Pipeline) tellContainers(ts uint64) {
+	for i := 0; i < len(p.gone); i++ {
+		p.tellContainer(ts, 0, container.EventRemoved, p.gone[i])
+	}
+	clear(p.gone)
+	p.gone = p.gone[:0]
 	for {
 		select {
-		case a, ok := <-p.answers:
-			if !ok {
-				p.answers = nil
-				return
-			}
+		case a := <-p.answers:
 			p.takeAnswer(ts, a)
 		default:
 			return
@@ -45,9 +46,20 @@ func (p *Pipeline) takeAnswer(ts uint64, a container.Answer) {
 	if a.Thread {
 		p.cfg.Containers.Thread(a.ID, p.state.ThreadIn(a.ID))
 	}
-	if a.Info == nil {
-		return
+	if a.Info != nil {
+		p.tellContainer(ts, p.state.ThreadIn(a.ID), container.EventAdded, a.Info)
 	}
-	p.json = append(a.Info.AppendJSON(p.json[:0]), 0)
-	p.record(p.made.Start(ts, p.state.ThreadIn(a.ID), event.AsynceventE).Int(0).String(container.EventAdded).Bytes(p.json).Done())
+}
+
+func (p *Pipeline) tellContainer(ts uint64, tid int64, name string, in *container.Info) {
+	p.json = append(in.AppendJSON(p.json[:0]), 0)
+	p.record(p.made.Start(ts, tid, event.AsynceventE).Int(0).String(name).Bytes(p.json).Done())
+}
+
+// containerGone is told by the state, in the middle of a record: the event comes before the next.
+func (p *Pipeline) containerGone(id []byte, in *container.Info) {
+	p.cfg.Containers.Forget(id)
+	if in != nil {
+		p.gone = append(p.gone, in)
+	}
 }

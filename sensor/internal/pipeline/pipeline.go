@@ -63,8 +63,9 @@ type Pipeline struct {
 	peeks   [event.NumTypes]bool // types of which an output shows more of the state than what an event refers to
 
 	answers   <-chan container.Answer // nil for none
+	gone      []*container.Info       // containers that ended during the last record
 	made      event.Builder           // of answers' records
-	json      []byte                  // scratch of takeAnswer
+	json      []byte                  // scratch of tellContainer
 	num       uint64                  // number of the last event
 	sending   sync.Mutex
 	seq       uint64 // number of the last alert; guarded by sending
@@ -105,7 +106,7 @@ func New(ctx context.Context, cfg Config) (*Pipeline, error) {
 	p.read = field.Ctx{Arena: a}
 	sc := state.Config{Arena: a, Flush: p.flushForState, LookupThread: cfg.LookupThread, AskFile: cfg.AskFile, NoFlushRule: cfg.NoFlushRule}
 	if cfg.Containers != nil {
-		sc.LookupContainer, sc.ContainerGone = cfg.Containers.Request, cfg.Containers.Forget
+		sc.LookupContainer, sc.ContainerGone = cfg.Containers.Request, p.containerGone
 		p.answers = cfg.Containers.Answers()
 	}
 	p.state, err = state.New(sc)
@@ -194,8 +195,8 @@ func (p *Pipeline) DropRepair() { p.state.DropRepair() }
 
 // Record takes one record, which is borrowed for the call. A record that can't be read is counted and left out.
 func (p *Pipeline) Record(r event.Record) {
-	if len(p.answers) > 0 && len(r) >= event.RecordHeader {
-		p.takeAnswers(r.TS())
+	if (len(p.answers) > 0 || len(p.gone) > 0) && len(r) >= event.RecordHeader {
+		p.tellContainers(r.TS())
 	}
 	p.record(r)
 }
@@ -247,8 +248,8 @@ func (p *Pipeline) Flush() {
 
 // Idle judges what is queued and refreshes clock and statistics. Sources call it when nothing more is there just now.
 func (p *Pipeline) Idle() {
-	if len(p.answers) > 0 {
-		p.takeAnswers(p.cfg.BootTime())
+	if len(p.answers) > 0 || len(p.gone) > 0 {
+		p.tellContainers(p.cfg.BootTime())
 	}
 	p.flush()
 	if now := time.Now(); now.Sub(p.lastStat) >= publishEvery {

@@ -68,11 +68,17 @@ func (x *containers) drop(s *State, k uint32) {
 	if x.refs[k]--; x.refs[k] > 0 || k == x.over {
 		return
 	}
-	r := s.a.Containers.Record(k)
+	full := get32(s.a.Containers.Record(k), wasmabi.ContainerFullId)
 	if s.cfg.ContainerGone != nil {
-		s.cfg.ContainerGone(s.a.Strings.Get(get32(r, wasmabi.ContainerFullId)))
+		s.cfg.ContainerGone(s.a.Strings.Get(full), x.infos[k])
 	}
-	x.ix.del(uint64(get32(r, wasmabi.ContainerFullId)))
+	x.ix.del(uint64(full))
+	s.freeContainer(k)
+}
+
+// freeContainer gives back record k, whose bytes and strings stay until the flush.
+func (s *State) freeContainer(k uint32) {
+	r := s.a.Containers.Record(k)
 	for _, off := range containerStrings {
 		s.a.Strings.Release(get32(r, off))
 	}

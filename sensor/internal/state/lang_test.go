@@ -158,6 +158,10 @@ func (m *machine) line(t *testing.T, d *datadriven.TestData, out *strings.Builde
 		for i := range m.a.Batch.Len() {
 			e := m.a.Batch.Event(i)
 			fmt.Fprintf(out, "%s by %s: %s\n", e.Type().Info().Name, m.threadText(e.Thread()), m.fileText(e.File()))
+			if t := e.Thread(); t != 0 && get32(m.rec(t), wasmabi.ThreadContainer) != 0 {
+				kr := m.a.Containers.Record(get32(m.rec(t), wasmabi.ThreadContainer))
+				fmt.Fprintf(out, "  in %s called %s\n", m.str(get32(kr, wasmabi.ContainerId)), m.str(get32(kr, wasmabi.ContainerName)))
+			}
 		}
 	case "stats":
 		st := fmt.Sprintf("%+v", m.Stats())
@@ -358,6 +362,12 @@ func (m *machine) show(out *strings.Builder, t uint32) {
 		get64(r, wasmabi.ThreadCapInheritable), geti64(r, wasmabi.ThreadFdLimit), get64(r, wasmabi.ThreadExeIno), s(wasmabi.ThreadCgroups))
 	if k := get32(r, wasmabi.ThreadContainer); k != 0 {
 		kr := m.a.Containers.Record(k)
-		fmt.Fprintf(out, "  container %s kind %d\n", m.str(get32(kr, wasmabi.ContainerId)), get32(kr, wasmabi.ContainerKind))
+		fmt.Fprintf(out, "  container %s kind %d", m.str(get32(kr, wasmabi.ContainerId)), get32(kr, wasmabi.ContainerKind))
+		if f := get32(kr, wasmabi.ContainerFlags); f != 0 {
+			c := func(off int) string { return m.str(get32(kr, off)) }
+			fmt.Fprintf(out, " flags %d name %s image %s repository %s tag %s pod %s/%s", f, c(wasmabi.ContainerName), c(wasmabi.ContainerImage),
+				c(wasmabi.ContainerImageRepository), c(wasmabi.ContainerImageTag), c(wasmabi.ContainerPodNamespace), c(wasmabi.ContainerPodName))
+		}
+		out.WriteString("\n")
 	}
 }

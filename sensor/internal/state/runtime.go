@@ -56,27 +56,68 @@ const (
 	pAsyncData = 2
 )
 
-// containerEvent takes what an event says of a container.
-func (s *State) containerEvent(c *call) {
-	i := pJSON
+// containerEvent takes what an event says of a container, and has the event see it: in the thread that it names, or else in
+// one that stands in for it, for a capture tells of a container before its first process, and one that is gone has none.
+func (s *State) containerEvent(c *call, queue bool) {
+	i, gone := pJSON, false
 	if c.r.Type() == event.AsynceventE {
 		i = pAsyncData
-		// The other names: containers that are gone, whose records go with their last thread, and what isn't about containers.
-		if name, _ := paramStr(c.r, pAsyncName); string(name) != container.EventAdded {
+		switch name, _ := paramStr(c.r, pAsyncName); string(name) {
+		case container.EventAdded:
+		case container.EventRemoved: // its record goes with its last thread
+			gone = true
+		default:
 			return
 		}
 	}
-	b, ok := c.r.Param(i)
-	if !ok {
-		s.st.ContainersUnread++
-		return
-	}
+	b, _ := c.r.Param(i)
 	in, err := container.ParseJSON(b)
 	if err != nil {
 		s.st.ContainersUnread++
 		return
 	}
-	s.addContainer(in)
+	if !gone {
+		s.addContainer(in)
+	}
+	if !queue {
+		return
+	}
+	k := s.findContainer(in)
+	if k == 0 || c.t == 0 || get32(s.rec(c.t), wasmabi.ThreadContainer) != k {
+		c.t = s.standIn(k, in)
+	}
+}
+
+// standIn returns a thread in the container k, or in one that in describes when that is 0, for one event to see. Both are
+// given back at once: they stay as they are until that event is judged. 0 when there is no room.
+func (s *State) standIn(k uint32, in *container.Info) uint32 {
+	t, ok := s.a.Threads.Alloc()
+	if !ok {
+		return 0
+	}
+	defer s.a.Threads.Free(t) // after all that may flush
+	if k == 0 {
+		if k, ok = s.a.Containers.Alloc(); !ok {
+			return 0
+		}
+		s.containers.refs[k], s.containers.asked[k] = 0, false
+		r := s.a.Containers.Record(k)
+		put32(r, wasmabi.ContainerId, s.intern(s.a.Strings, []byte(in.ID)))
+		if in.FullID != "" {
+			put32(r, wasmabi.ContainerFullId, s.intern(s.a.Strings, []byte(in.FullID)))
+		}
+		s.fillContainer(k, in)
+		s.freeContainer(k)
+	} else {
+		s.a.Containers.Mark(k)
+	}
+	r := s.rec(t)
+	put32(r, wasmabi.ThreadLeader, t)
+	put32(r, wasmabi.ThreadUid, noID)
+	put32(r, wasmabi.ThreadGid, noID)
+	put32(r, wasmabi.ThreadLoginuid, noID)
+	put32(r, wasmabi.ThreadContainer, k)
+	return t
 }
 
 // addContainer gives the record of a container what its runtime said, or keeps it until there is one.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
 	"github.com/shikra-sensor/shikra/sensor/internal/decode"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
@@ -48,8 +49,9 @@ type Config struct {
 	// (AsynceventE or ContainerJsonV2E). It reports whether it will: when not, the next thread that is seen in the container
 	// asks again. id is borrowed; user is whose session it is in, -1 for none; tid is a thread of it. Nil for none.
 	LookupContainer func(id []byte, kind uint32, user, tid int64) bool
-	// ContainerGone says that the last thread has left a container. id is borrowed. Nil for nobody.
-	ContainerGone func(id []byte)
+	// ContainerGone says that the last thread has left a container, and what its runtime had said of it, nil for nothing. id
+	// is borrowed. Nil for nobody. Like Flush it must not call into the State.
+	ContainerGone func(id []byte, in *container.Info)
 
 	// NoFlushRule lets state change under queued events. For tests only: the differential test must fail with it.
 	NoFlushRule bool
@@ -260,7 +262,10 @@ func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 		s.userEvent(&c)
 		return Refs{FD: -1}
 	case event.ContainerJsonV2E, event.AsynceventE:
-		s.containerEvent(&c)
+		s.containerEvent(&c, queue)
+		if c.t != 0 && s.side[c.t].bits&live == 0 {
+			return Refs{Thread: c.t, FD: -1}
+		}
 	default:
 		if c.t == 0 {
 			c.t = s.unknownOf(r)

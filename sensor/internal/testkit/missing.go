@@ -14,3 +14,12 @@ func Missing(t testing.TB, what string) {
 	}
 	t.Skip(what)
 }
+
+// MissingLive is Missing for what a live test needs: it fails also where SHIKRA_LIVE says that live tests run.
+func MissingLive(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("SHIKRA_LIVE") != "" {
+		t.Fatal(what)
+	}
+	Missing(t, what)
+}

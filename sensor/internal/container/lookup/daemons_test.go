@@ -25,11 +25,11 @@ const image = "example.com/box:1.2"
 func need(t *testing.T, programs ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		testkit.Missing(t, "needs root for containers")
+		testkit.MissingLive(t, "needs root for containers")
 	}
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
-			testkit.Missing(t, "needs "+p)
+			testkit.MissingLive(t, "needs "+p)
 		}
 	}
 }
@@ -60,7 +60,7 @@ func layer(t *testing.T) []byte {
 	t.Helper()
 	box, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		testkit.Missing(t, "needs busybox-static")
+		testkit.MissingLive(t, "needs busybox-static")
 	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
