@@ -95,6 +95,8 @@ const (
 	BitFailed      = 16
 	BitResult      = 32
 	BitNameChanged = 64
+
+	BitTargetsSensor = 128
 )
 
 // The bits of event.origin.

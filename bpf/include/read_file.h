@@ -112,6 +112,64 @@ __inline_always u64 read__mtime(struct inode *i)
 	return read__ns(t.tv_sec, t.tv_nsec);
 }
 
+/* The first eight bytes of the name of a file that has no place in a file system: "bpf-map", "[pidfd]". */
+__inline_always u64 read__anon_name(struct file *f)
+{
+	u64 name = 0;
+	bpf_probe_read_kernel_str(&name, sizeof(name), READ(READ(f, f_path.dentry), d_name.name));
+	return name;
+}
+
+/* A name of up to seven letters as read__anon_name gives it, little-endian as all our machines are. */
+#define ANON_NAME(a, b, c, d, e, f, g)                                                                                 \
+	((u64)(a) | (u64)(b) << 8 | (u64)(c) << 16 | (u64)(d) << 24 | (u64)(e) << 32 | (u64)(f) << 40 | (u64)(g) << 48)
+
+/*
+ * The process that a pidfd, or a directory /proc/PID, stands for; NULL for what is neither. A pidfd was an anonymous file
+ * that held it until pidfs came (6.9, fs/pidfs.c), where the inode does.
+ */
+__inline_always struct pid *read__pidfd(s64 fd)
+{
+	struct file *f = read__file(read__task(), fd);
+	if (!f)
+		return NULL;
+	struct inode *inode = READ(f, f_inode);
+	u64 magic = READ(READ(inode, i_sb), s_magic);
+	if (magic == PID_FS_MAGIC)
+		return READ(inode, i_private);
+	if (magic == PROC_SUPER_MAGIC) {
+		struct proc_inode *pi = (void *)inode - bpf_core_field_offset(struct proc_inode, vfs_inode);
+		return READ(pi, pid);
+	}
+	if (read__anon_name(f) == ANON_NAME('[', 'p', 'i', 'd', 'f', 'd', ']'))
+		return READ(f, private_data);
+	return NULL;
+}
+
+/* The kinds of BPF objects, by the event format's numbers. */
+enum bpf_object { BPF_OBJECT_NONE, BPF_OBJECT_MAP, BPF_OBJECT_PROG, BPF_OBJECT_LINK, BPF_OBJECT_BTF };
+
+/* What kind of BPF object fd stands for, and which by its id. */
+__inline_always enum bpf_object read__bpf_object(s64 fd, u32 *id)
+{
+	struct file *f = read__file(read__task(), fd);
+	if (!f)
+		return BPF_OBJECT_NONE;
+	void *p = READ(f, private_data);
+	switch (read__anon_name(f)) {
+	case ANON_NAME('b', 'p', 'f', '-', 'm', 'a', 'p'):
+		*id = READ((struct bpf_map *)p, id);
+		return BPF_OBJECT_MAP;
+	case ANON_NAME('b', 'p', 'f', '-', 'p', 'r', 'o'):
+		*id = READ(READ((struct bpf_prog *)p, aux), id);
+		return BPF_OBJECT_PROG;
+	case ANON_NAME('b', 'p', 'f', '_', 'l', 'i', 'n'):
+		*id = READ((struct bpf_link *)p, id);
+		return BPF_OBJECT_LINK;
+	}
+	return BPF_OBJECT_NONE;
+}
+
 /* The socket that fd stands for; NULL when it isn't one. */
 __inline_always struct sock *read__sock(s64 fd)
 {

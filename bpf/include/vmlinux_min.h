@@ -124,6 +124,7 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	dev_t i_rdev;
+	void *i_private;
 	struct timespec64 i_ctime, i_mtime; /* up to 6.5 and 6.6 */
 };
 struct inode___6_7 {
@@ -170,6 +171,22 @@ struct upid {
 struct pid {
 	unsigned int level;
 	struct upid numbers[1];
+};
+struct proc_inode {
+	struct pid *pid;
+	struct inode vfs_inode;
+};
+struct bpf_map {
+	u32 id;
+};
+struct bpf_prog_aux {
+	u32 id;
+};
+struct bpf_prog {
+	struct bpf_prog_aux *aux;
+};
+struct bpf_link {
+	u32 id;
 };
 struct task_struct;
 struct pid_namespace {
@@ -399,6 +416,8 @@ struct __sk_buff;
 #define S_IFDIR 0040000
 #define SOCKFS_MAGIC 0x534F434B
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
+#define PROC_SUPER_MAGIC 0x9fa0
+#define PID_FS_MAGIC 0x50494446 /* from 6.9 */
 #define FMODE_CREATED 0x100000
 #define SB_RDONLY 1
 #define S_IMMUTABLE 8

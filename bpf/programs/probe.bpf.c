@@ -75,6 +75,7 @@
 #include "sockopt.bpf.c"
 #include "stat.bpf.c"
 #include "switch.bpf.c"
+#include "truncate.bpf.c"
 #include "unlink.bpf.c"
 #include "write.bpf.c"
 

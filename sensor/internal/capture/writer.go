@@ -374,6 +374,16 @@ func (c *Writer) Event(e *Event) {
 // unknownCode is the code of a system call that the format has none for; never written.
 var unknownCode = []byte{0, 0}
 
+// ownCode is the code of the system call that events of type t, one of shikra's own, come from.
+func ownCode(t event.Type) []byte {
+	for _, sc := range event.Syscalls() {
+		if sc.Exit == t {
+			return le.AppendUint16(nil, uint16(sc.Code))
+		}
+	}
+	return unknownCode
+}
+
 // Record writes r, which has passed Check and whose time is wall time, as an event. A missing parameter has no bytes.
 func (c *Writer) Record(r event.Record) {
 	var e Event
@@ -381,6 +391,10 @@ func (c *Writer) Record(r event.Record) {
 	for i := range min(len(e.Type.Info().Params), MaxParams) {
 		e.params[i], _ = r.Param(i)
 		e.n++
+	}
+	if e.Type >= event.OwnType { // other readers know the format's types only
+		e.Type, e.n = event.GenericX, 2
+		e.params[0], e.params[1] = ownCode(r.Type()), le.AppendUint16(nil, uint16(r.NR()))
 	}
 	if e.Type == event.GenericX && len(e.params[0]) == 2 && le.Uint16(e.params[0]) >= event.OwnCode {
 		e.params[0] = unknownCode // other readers know the format's codes only; the native number follows

@@ -115,3 +115,24 @@ func TestWriterAllocs(t *testing.T) {
 		t.Errorf("an event allocates %v times", n)
 	}
 }
+
+// TestWriterOwnTypes: an event of a type that only shikra has is written as the generic event that others have for its call.
+func TestWriterOwnTypes(t *testing.T) {
+	var out bytes.Buffer
+	w, err := NewWriter(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b event.Builder
+	w.Record(b.Start(10, 101, event.SyscallTruncateX).Int(0).String("/tmp/x").Int(5).SetNR(76).Done())
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readAll(&out)
+	if err != nil || len(got) == 0 {
+		t.Fatal(got, err)
+	}
+	if want := `10 101 GenericX cpu=0 flags=0 ["9\x00" "L\x00"]`; got[len(got)-1] != want {
+		t.Errorf("%v, not %s", got[len(got)-1], want)
+	}
+}

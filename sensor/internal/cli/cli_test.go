@@ -13,6 +13,10 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(sensorEnv)
 		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	if os.Getenv(attackEnv) != "" {
+		attack()
+		os.Exit(0)
+	}
 	testscript.Main(m, map[string]func(){
 		"shikra": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})

@@ -39,7 +39,7 @@ type running struct {
 	log bytes.Buffer // guarded by mu
 }
 
-// startSensor runs `shikra run` with rules and options until the test ends, and returns when it watches.
+// startSensor runs `shikra run` with rules ("" for the built-in ones) and options, key=value or -c and a file, until the test ends, and returns when it watches.
 func startSensor(t *testing.T, rules string, options ...string) *running {
 	t.Helper()
 	if !liveMachine(t) {
@@ -55,8 +55,13 @@ func startSensor(t *testing.T, rules string, options ...string) *running {
 		}
 		args = append(args, "-r", file)
 	}
-	for _, o := range options {
-		args = append(args, "-o", o)
+	for i := 0; i < len(options); i++ {
+		if options[i] == "-c" {
+			args = append(args, options[i:i+2]...)
+			i++
+			continue
+		}
+		args = append(args, "-o", options[i])
 	}
 	r.cmd = exec.Command("/proc/self/exe", args...)
 	r.cmd.Env = append(os.Environ(), sensorEnv+"=1")

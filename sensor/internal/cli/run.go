@@ -47,13 +47,21 @@ func (a *app) runCmd() *cobra.Command {
 			if allowUnsigned {
 				log.Warn("modules run without a signature (--allow-unsigned)")
 			}
-			return a.watch(cmd.Context(), cfg, log, sensorConfig{modules: mods, wall: wallOffset, json: a.json, started: started}, false)
+			return a.watch(cmd.Context(), cfg, log, sensorConfig{modules: mods, files: namedFiles(cfg, rules), wall: wallOffset, json: a.json, started: started}, false)
 		},
 	}
 	c.Flags().StringArrayVarP(&rules, "rules", "r", nil, "rules `FILE`, module or folder; may be given again (default: the configuration's, else the built-in rules)")
 	c.Flags().BoolVar(&allowUnsigned, "allow-unsigned", false, "run modules without a signature")
 	heavyFlag(c, &heavy)
 	return c
+}
+
+// namedFiles returns the rules files and modules that the user named.
+func namedFiles(c *config.Config, rules []string) []string {
+	if len(rules) > 0 {
+		return rules
+	}
+	return c.Rules.Files
 }
 
 // watch runs a sensor on this kernel until ctx ends.
@@ -174,6 +182,11 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	if err := p.Attach(); err != nil {
 		return err
 	}
+	own, err := whatSensorIs(cfg, p, sc.files)
+	if err != nil {
+		log.Warn("not all of the sensor's eBPF objects are known: what is done to the others isn't noticed", "err", err)
+	}
+	s.Protect(own)
 	snap, err := live.Snapshot(ctx, shots, s.Sink())
 	if err != nil {
 		return fmt.Errorf("read what is running: %w", err)

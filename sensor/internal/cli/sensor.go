@@ -30,6 +30,7 @@ type sensor struct {
 type sensorConfig struct {
 	containers *lookup.Lookup // passes to the sensor; nil for none
 	modules    [][]byte
+	files      []string // what the user named to be read; nobody else should change it
 	wall       func() int64
 	lookup     func(tid int64, t *snapshot.Thread) bool // reads a thread no event told of; nil for none
 	askFile    func(snapshot.FileAsk) bool              // finds out what an fd is; nil for nobody

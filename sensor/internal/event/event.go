@@ -250,6 +250,10 @@ type Syscall struct {
 	Exit Type            // the event made when it returns
 }
 
+// OwnType is the first event type that shikra gives to calls which the capture format has generic events for. A capture
+// holds those in its place.
+const OwnType Type = 471
+
 // OwnCode is the first Code that shikra gives to calls which the capture format has no number for. A capture holds 0, that
 // of UnknownSyscall, in its place.
 const OwnCode = 2000

@@ -9,6 +9,7 @@ import (
 	"go/format"
 	"log"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -75,7 +76,7 @@ func flags(prefix, list string) string {
 func events(b *bytes.Buffer) {
 	lines := read("events.txt")
 	consts, infos, tabs := new(bytes.Buffer), new(bytes.Buffer), new(bytes.Buffer)
-	max := ""
+	max, maxCode := "", 0
 	for i := 0; i < len(lines); i++ {
 		l := lines[i]
 		switch {
@@ -111,7 +112,13 @@ func events(b *bytes.Buffer) {
 				fmt.Fprintf(infos, ", Params: []Param{\n%s,\n}", strings.Join(ps, ",\n"))
 			}
 			infos.WriteString("},\n")
-			max = c
+			n, err := strconv.Atoi(code)
+			if err != nil {
+				log.Fatalf("events.txt:%d: %v", l.no, err)
+			}
+			if n > maxCode {
+				max, maxCode = c, n
+			}
 		case l.f[0] == "flags" && len(l.f) == 2:
 			fmt.Fprintf(tabs, "var flags%s = [...]NameValue{\n", camel(l.f[1]))
 			for i+1 < len(lines) && lines[i+1].indent {

@@ -458,10 +458,15 @@ const (
 	SyscallCloseRangeX         Type = 451
 	SyscallKeyctlE             Type = 452
 	SyscallKeyctlX             Type = 453
+	SyscallTruncateX           Type = 471
+	SyscallFtruncateX          Type = 473
+	SyscallPidfdSendSignalX    Type = 475
+	SyscallRtSigqueueinfoX     Type = 477
+	SyscallRtTgsigqueueinfoX   Type = 479
 )
 
 // NumTypes is one more than the largest event type.
-const NumTypes = int(SyscallKeyctlX) + 1
+const NumTypes = int(SyscallRtTgsigqueueinfoX) + 1
 
 var infos = [NumTypes]Info{
 	GenericE: {Name: "syscall", Const: "GenericE", Origin: OriginSyscall, Category: CatOther, Flags: FlagOld | FlagConverted, Params: []Param{
@@ -2266,6 +2271,8 @@ var infos = [NumTypes]Info{
 	SyscallBpfV2X: {Name: "bpf", Const: "SyscallBpfV2X", Origin: OriginSyscall, Category: CatOther, Flags: FlagCreatesFd, Params: []Param{
 		{Name: "fd", Type: ParamFd, Format: FormatDec},
 		{Name: "cmd", Type: ParamEnumflags32, Format: FormatDec, Table: flagsBpfCommands[:]},
+		{Name: "object", Type: ParamEnumflags8, Format: FormatDec, Table: flagsBpfObjects[:]},
+		{Name: "id", Type: ParamUint32, Format: FormatDec},
 	}},
 	SyscallMlock2E: {Name: "mlock2", Const: "SyscallMlock2E", Origin: OriginSyscall, Category: CatMemory, Flags: FlagOld},
 	SyscallMlock2X: {Name: "mlock2", Const: "SyscallMlock2X", Origin: OriginSyscall, Category: CatMemory, Flags: 0, Params: []Param{
@@ -2602,6 +2609,33 @@ var infos = [NumTypes]Info{
 		{Name: "arg3", Type: ParamDyn, Format: FormatDec, Dynamic: true},
 		{Name: "arg4", Type: ParamDyn, Format: FormatDec, Dynamic: true},
 		{Name: "arg5", Type: ParamDyn, Format: FormatDec, Dynamic: true},
+	}},
+	SyscallTruncateX: {Name: "truncate", Const: "SyscallTruncateX", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "length", Type: ParamUint64, Format: FormatDec},
+	}},
+	SyscallFtruncateX: {Name: "ftruncate", Const: "SyscallFtruncateX", Origin: OriginSyscall, Category: CatFile, Flags: FlagUsesFd, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "fd", Type: ParamFd, Format: FormatDec},
+		{Name: "length", Type: ParamUint64, Format: FormatDec},
+	}},
+	SyscallPidfdSendSignalX: {Name: "pidfd_send_signal", Const: "SyscallPidfdSendSignalX", Origin: OriginSyscall, Category: CatSignal, Flags: FlagUsesFd, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "pidfd", Type: ParamFd, Format: FormatDec},
+		{Name: "sig", Type: ParamSigtype, Format: FormatDec},
+		{Name: "pid", Type: ParamPid, Format: FormatDec},
+	}},
+	SyscallRtSigqueueinfoX: {Name: "rt_sigqueueinfo", Const: "SyscallRtSigqueueinfoX", Origin: OriginSyscall, Category: CatSignal, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "pid", Type: ParamPid, Format: FormatDec},
+		{Name: "sig", Type: ParamSigtype, Format: FormatDec},
+	}},
+	SyscallRtTgsigqueueinfoX: {Name: "rt_tgsigqueueinfo", Const: "SyscallRtTgsigqueueinfoX", Origin: OriginSyscall, Category: CatSignal, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "pid", Type: ParamPid, Format: FormatDec},
+		{Name: "tid", Type: ParamPid, Format: FormatDec},
+		{Name: "sig", Type: ParamSigtype, Format: FormatDec},
 	}},
 }
 
@@ -3343,6 +3377,13 @@ var flagsBpfCommands = [...]NameValue{
 	{"BPF_PROG_BIND_MAP", 0x23},
 }
 
+var flagsBpfObjects = [...]NameValue{
+	{"map", 0x1},
+	{"prog", 0x2},
+	{"link", 0x3},
+	{"btf", 0x4},
+}
+
 var flagsDeleteModuleFlags = [...]NameValue{
 	{"O_NONBLOCK", 0x2},
 	{"O_TRUNC", 0x1},
@@ -3434,8 +3475,8 @@ var syscalls = [...]Syscall{
 	{Name: "reboot", Code: 54, NR: [...]int16{169, 142, 88, 142, 88}, Exit: GenericX},
 	{Name: "mmap", Code: 55, NR: [...]int16{9, 222, -1, 222, 90}, Exit: SyscallMmapX},
 	{Name: "munmap", Code: 56, NR: [...]int16{11, 215, 91, 215, 91}, Exit: SyscallMunmapX},
-	{Name: "truncate", Code: 57, NR: [...]int16{76, 45, 92, 45, 92}, Exit: GenericX},
-	{Name: "ftruncate", Code: 58, NR: [...]int16{77, 46, 93, 46, 93}, Exit: GenericX},
+	{Name: "truncate", Code: 57, NR: [...]int16{76, 45, 92, 45, 92}, Exit: SyscallTruncateX},
+	{Name: "ftruncate", Code: 58, NR: [...]int16{77, 46, 93, 46, 93}, Exit: SyscallFtruncateX},
 	{Name: "fchmod", Code: 59, NR: [...]int16{91, 52, 94, 52, 94}, Exit: SyscallFchmodX},
 	{Name: "getpriority", Code: 60, NR: [...]int16{140, 141, 96, 141, 96}, Exit: GenericX},
 	{Name: "setpriority", Code: 61, NR: [...]int16{141, 140, 97, 140, 97}, Exit: GenericX},
@@ -3488,7 +3529,7 @@ var syscalls = [...]Syscall{
 	{Name: "rt_sigprocmask", Code: 108, NR: [...]int16{14, 135, 175, 135, 175}, Exit: GenericX},
 	{Name: "rt_sigpending", Code: 109, NR: [...]int16{127, 136, 176, 136, 176}, Exit: GenericX},
 	{Name: "rt_sigtimedwait", Code: 110, NR: [...]int16{128, 137, 177, 137, 177}, Exit: GenericX},
-	{Name: "rt_sigqueueinfo", Code: 111, NR: [...]int16{129, 138, 178, 138, 178}, Exit: GenericX},
+	{Name: "rt_sigqueueinfo", Code: 111, NR: [...]int16{129, 138, 178, 138, 178}, Exit: SyscallRtSigqueueinfoX},
 	{Name: "rt_sigsuspend", Code: 112, NR: [...]int16{130, 133, 179, 133, 179}, Exit: GenericX},
 	{Name: "getcwd", Code: 113, NR: [...]int16{79, 17, 183, 17, 183}, Exit: SyscallGetcwdX},
 	{Name: "capget", Code: 114, NR: [...]int16{125, 90, 184, 90, 184}, Exit: GenericX},
@@ -3610,7 +3651,7 @@ var syscalls = [...]Syscall{
 	{Name: "inotify_init1", Code: 230, NR: [...]int16{294, 26, 360, 26, 332}, Exit: SyscallInotifyInit1X},
 	{Name: "preadv", Code: 231, NR: [...]int16{295, 69, 361, 69, 333}, Exit: SyscallPreadvX},
 	{Name: "pwritev", Code: 232, NR: [...]int16{296, 70, 362, 70, 334}, Exit: SyscallPwritevX},
-	{Name: "rt_tgsigqueueinfo", Code: 233, NR: [...]int16{297, 240, 363, 240, 335}, Exit: GenericX},
+	{Name: "rt_tgsigqueueinfo", Code: 233, NR: [...]int16{297, 240, 363, 240, 335}, Exit: SyscallRtTgsigqueueinfoX},
 	{Name: "perf_event_open", Code: 234, NR: [...]int16{298, 241, 364, 241, 336}, Exit: GenericX},
 	{Name: "fanotify_init", Code: 235, NR: [...]int16{300, 262, 367, 262, 338}, Exit: GenericX},
 	{Name: "prlimit64", Code: 236, NR: [...]int16{302, 261, 369, 261, 340}, Exit: SyscallPrlimitX},
@@ -3725,7 +3766,7 @@ var syscalls = [...]Syscall{
 	{Name: "kexec_file_load", Code: 345, NR: [...]int16{320, 294, 401, 294, -1}, Exit: GenericX},
 	{Name: "pidfd_getfd", Code: 346, NR: [...]int16{438, 438, 438, 438, 438}, Exit: SyscallPidfdGetfdX},
 	{Name: "pidfd_open", Code: 347, NR: [...]int16{434, 434, 434, 434, 434}, Exit: SyscallPidfdOpenX},
-	{Name: "pidfd_send_signal", Code: 348, NR: [...]int16{424, 424, 424, 424, 424}, Exit: GenericX},
+	{Name: "pidfd_send_signal", Code: 348, NR: [...]int16{424, 424, 424, 424, 424}, Exit: SyscallPidfdSendSignalX},
 	{Name: "pkey_alloc", Code: 349, NR: [...]int16{330, 289, 395, 289, 381}, Exit: GenericX},
 	{Name: "pkey_mprotect", Code: 350, NR: [...]int16{329, 288, 394, 288, 380}, Exit: GenericX},
 	{Name: "pkey_free", Code: 351, NR: [...]int16{331, 290, 396, 290, 382}, Exit: GenericX},
@@ -3844,7 +3885,7 @@ var syscalls = [...]Syscall{
 	{Name: "fadvise64_64", Code: 2010, NR: [...]int16{-1, -1, -1, -1, 272}, Exit: GenericX},
 	{Name: "fchown32", Code: 2011, NR: [...]int16{-1, -1, 207, -1, 207}, Exit: SyscallFchownX},
 	{Name: "ftime", Code: 2012, NR: [...]int16{-1, -1, -1, -1, 35}, Exit: GenericX},
-	{Name: "ftruncate64", Code: 2013, NR: [...]int16{-1, -1, 194, -1, 194}, Exit: GenericX},
+	{Name: "ftruncate64", Code: 2013, NR: [...]int16{-1, -1, 194, -1, 194}, Exit: SyscallFtruncateX},
 	{Name: "futex_time64", Code: 2014, NR: [...]int16{-1, -1, 422, -1, 422}, Exit: SyscallFutexX},
 	{Name: "getgroups32", Code: 2015, NR: [...]int16{-1, -1, 205, -1, 205}, Exit: GenericX},
 	{Name: "gtty", Code: 2016, NR: [...]int16{-1, -1, -1, -1, 32}, Exit: GenericX},
@@ -3874,7 +3915,7 @@ var syscalls = [...]Syscall{
 	{Name: "timer_settime64", Code: 2040, NR: [...]int16{-1, -1, 409, -1, 409}, Exit: GenericX},
 	{Name: "timerfd_gettime64", Code: 2041, NR: [...]int16{-1, -1, 410, -1, 410}, Exit: GenericX},
 	{Name: "timerfd_settime64", Code: 2042, NR: [...]int16{-1, -1, 411, -1, 411}, Exit: GenericX},
-	{Name: "truncate64", Code: 2043, NR: [...]int16{-1, -1, 193, -1, 193}, Exit: GenericX},
+	{Name: "truncate64", Code: 2043, NR: [...]int16{-1, -1, 193, -1, 193}, Exit: SyscallTruncateX},
 	{Name: "tuxcall", Code: 2044, NR: [...]int16{184, -1, -1, -1, -1}, Exit: GenericX},
 	{Name: "ulimit", Code: 2045, NR: [...]int16{-1, -1, -1, -1, 58}, Exit: GenericX},
 	{Name: "utimensat_time64", Code: 2046, NR: [...]int16{-1, -1, 412, -1, 412}, Exit: GenericX},

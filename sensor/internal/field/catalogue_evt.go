@@ -59,6 +59,7 @@ func evtFields() []*Field {
 		bit("evt.is_open_write", wasmabi.BitOpenWrite, "Whether the call opened a file for writing."),
 		bit("evt.is_open_exec", wasmabi.BitOpenExec, "Whether the call made a file with execute permission."),
 		bit("evt.is_open_create", wasmabi.BitOpenCreate, "Whether the call made a file by opening it."),
+		bit("evt.targets_sensor", wasmabi.BitTargetsSensor, "Whether the event acts on the sensor itself, successfully or not: a signal to it, ptrace or memory access, a change to its files or to the folders they are in, its eBPF maps, programs and links. False in a replay."),
 		flag("evt.is_io", event.FlagReadsFd|event.FlagWritesFd, "Whether the call reads from or writes to an fd."),
 		flag("evt.is_io_read", event.FlagReadsFd, "Whether the call reads from an fd."),
 		flag("evt.is_io_write", event.FlagWritesFd, "Whether the call writes to an fd."),

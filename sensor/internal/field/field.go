@@ -201,6 +201,7 @@ type Ctx struct {
 	Arena    *arena.Arena
 	State    State          // nil: what a field needs from it is missing
 	Hostname string         // evt.hostname; "" is missing
+	Sensor   *Sensor        // what it consists of; nil for no sensor, as in a replay
 	Start    uint64         // ns, the first event's time, from which evt.reltime counts
 	Zone     *time.Location // of evt.time and its kin; nil is time.Local
 	Buf      []byte         // scratch of computed values

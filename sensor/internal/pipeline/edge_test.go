@@ -14,6 +14,7 @@ import (
 
 	"github.com/shikra-sensor/shikra/modules/edge"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/field"
 	"github.com/shikra-sensor/shikra/sensor/internal/output"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/load"
@@ -143,6 +144,11 @@ func newEdgeWorld(t testing.TB, wasm []byte) *edgeWorld {
 	if err := w.p.Load(wasm); err != nil {
 		t.Fatal(err)
 	}
+	w.p.Protect(&field.Sensor{
+		PID: edgeSensor, OwnPID: edgeSensor, OwnPGID: edgeSensor, HasThread: func(tid int64) bool { return tid == edgeSensor+1 },
+		Paths: []string{"/etc/shikra", "/usr/bin/shikra", "/var/lib/shikra"},
+		Files: map[field.FileID]struct{}{}, BPF: map[field.BPFID]struct{}{{Kind: 2, ID: 77}: {}},
+	})
 	w.p.Sink().AddThread(&snapshot.Thread{TID: 1, PID: 1, Flags: wasmabi.ThreadMain, Comm: "systemd", Exe: "/sbin/init", ExePath: "/usr/lib/systemd/systemd",
 		Cwd: "/", Root: "/", LoginUID: ^uint32(0)})
 	w.p.Settled()
@@ -188,6 +194,8 @@ var edgeCgroup = "/docker/" + strings.Repeat("0123456789abcdef", 4)
 
 const edgeFD = 3 // what a call on an fd acts on
 
+const edgeSensor = 900 // the sensor's process
+
 // record makes the record of a case's event.
 func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 	name, arg := c.event[0], func(i int) string {
@@ -211,10 +219,15 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 		kv["oldpath"], kv["newpath"] = arg(0), arg(1)
 	case "symlink", "symlinkat":
 		kv["target"], kv["linkpath"] = arg(0), arg(1)
-	case "unlink":
+	case "unlink", "rmdir", "mkdir", "mkdirat", "chown", "lchown", "mknod", "mknodat", "truncate":
 		kv["path"] = arg(0)
-	case "unlinkat":
+	case "unlinkat", "umount", "umount2":
 		kv["name"] = arg(0)
+	case "fchownat":
+		kv["pathname"] = arg(0)
+	case "fchown", "ftruncate":
+		w.file(arg(0))
+		kv["fd"] = strconv.Itoa(edgeFD)
 	case "chmod", "fchmodat":
 		kv["filename"], kv["mode"] = arg(0), arg(1)
 	case "fchmod":
@@ -231,8 +244,24 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 		kv["fd"] = strconv.Itoa(edgeFD)
 	case "bpf":
 		made, kv["cmd"] = "fd", arg(0)
+		if arg(1) != "" {
+			kv["object"], kv["id"] = arg(1), arg(2)
+		}
 	case "ptrace":
 		kv["request"], kv["pid"] = arg(0), "1"
+		if arg(1) != "" {
+			kv["pid"] = arg(1)
+		}
+	case "kill", "rt_sigqueueinfo", "pidfd_send_signal":
+		kv["pid"], kv["sig"] = arg(0), arg(1)
+	case "tkill":
+		kv["tid"], kv["sig"] = arg(0), arg(1)
+	case "tgkill", "rt_tgsigqueueinfo":
+		kv["pid"], kv["tid"], kv["sig"] = arg(0), arg(1), arg(2)
+	case "process_vm_readv", "process_vm_writev":
+		kv["pid"] = arg(0)
+	case "prlimit":
+		kv["pid"], kv["newcur"], kv["newmax"] = arg(0), arg(1), arg(2)
 	case "mount":
 		kv["dev"], kv["dir"] = arg(0), arg(1)
 	case "unshare":

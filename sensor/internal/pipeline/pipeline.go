@@ -172,6 +172,12 @@ func (p *Pipeline) Load(wasm []byte) error {
 	return nil
 }
 
+// Protect says what the sensor consists of, so that events which act on it are marked. Call it before the first Record.
+func (p *Pipeline) Protect(s *field.Sensor) {
+	s.Ready()
+	p.read.Sensor = s
+}
+
 // Sink takes what was there before the first event; call Settled after the last.
 func (p *Pipeline) Sink() snapshot.Sink { return p.state }
 
@@ -234,6 +240,9 @@ func (p *Pipeline) record(r event.Record) {
 		e.SetRes(m.Res)
 	}
 	e.SetBits(m.Bits | refs.Bits)
+	if p.read.TargetsSensor(e) {
+		e.SetBits(e.Bits() | wasmabi.BitTargetsSensor)
+	}
 	p.columns.extract(&p.read, e, p.arena.Batch)
 	if p.peeks[t] && p.looksAround(e) {
 		p.flush()

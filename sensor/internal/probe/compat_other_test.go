@@ -5,3 +5,5 @@ package probe
 func compatCases() []callCase { return nil }
 
 func compatIDCases() []callCase { return nil }
+
+func compatTargetCases() []callCase { return nil }

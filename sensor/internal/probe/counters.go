@@ -179,8 +179,8 @@ func readMade(b []byte) Made {
 
 // readSkipped asks the kernel how often it left out each attached program. Kernels before 5.12 don't count that.
 func (p *Probe) readSkipped(c *Counters) error {
-	for _, name := range p.attached() {
-		st, err := p.coll.Programs[name].Stats()
+	for name, prog := range p.attached() {
+		st, err := prog.Stats()
 		if errors.Is(err, ebpf.ErrNotSupported) {
 			continue
 		}
@@ -218,8 +218,8 @@ func EnableStats() (io.Closer, error) {
 // their time is in its own, and how often they ran is MadeBy.
 func (p *Probe) Runs() ([]Run, error) {
 	var out []Run
-	for _, name := range p.attached() {
-		st, err := p.coll.Programs[name].Stats()
+	for name, prog := range p.attached() {
+		st, err := prog.Stats()
 		if err != nil {
 			return nil, fmt.Errorf("read statistics of %s: %w", name, err)
 		}

@@ -79,7 +79,7 @@ func TestEveryCallIsTested(t *testing.T) {
 		openCases(), fdCases(), pathCases(), mountCases(), credCases(), miscCases(), sockCases(), failedExecCases(), compatCases(),
 		statsCases(), memoryCases(), limitCases(), getIDCases(), semaphoreCases(), futexCases(),
 		keyctlCases(), quotactlCases(), fsconfigCases(), adminCases(), compatIDCases(), allProcessVMCases(),
-		readCases(), pollCases(), anonCases(), fdopCases(), recvCases(), sockoptCases(),
+		readCases(), pollCases(), anonCases(), fdopCases(), recvCases(), sockoptCases(), targetCases(),
 	} {
 		for _, c := range cases {
 			tested[c.call] = true

@@ -144,11 +144,11 @@ func miscCases() []callCase {
 			binary.NativeEndian.PutUint32(attr[4:], 4)
 			binary.NativeEndian.PutUint32(attr[8:], 8)
 			binary.NativeEndian.PutUint32(attr[12:], 1)
-			return []any{closing(t, t.call("bpf", unix.BPF_MAP_CREATE, addr(attr), 64)), 0}
+			return []any{closing(t, t.call("bpf", unix.BPF_MAP_CREATE, addr(attr), 64)), 0, objectMap, present{}}
 		}},
 		{"bpf", "fails", event.SyscallBpfV2X, func(t *env) []any {
 			t.call("bpf", 12345, addr(make([]byte, 64)), 64)
-			return []any{errno(unix.EINVAL), 12345}
+			return []any{errno(unix.EINVAL), 12345, missing{}, missing{}}
 		}},
 		{"getppid", "has no program of its own", event.GenericX, func(t *env) []any {
 			r := t.call("getppid", 1, 2, 3, 4, 5, 1<<63)

@@ -433,6 +433,59 @@ func (p *Probe) set(name string, v any) error {
 // Ring returns the map of the ring buffer that the records come in. It belongs to p.
 func (p *Probe) Ring() *ebpf.Map { return p.coll.Maps["ring"] }
 
+// Object is a BPF object that belongs to the probe.
+type Object struct {
+	Kind uint8 // of the event parameter bpf_objects: 1 a map, 2 a program, 3 a link
+	ID   uint32
+}
+
+// Objects returns the maps, programs and links of the probe, those of links from Attach on. Kernels before 5.8 give links
+// no ids, and they are left out.
+func (p *Probe) Objects() ([]Object, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Object
+	for name, m := range p.coll.Maps {
+		info, err := m.Info()
+		if err != nil {
+			return nil, fmt.Errorf("ask for map %s: %w", name, err)
+		}
+		if id, ok := info.ID(); ok {
+			out = append(out, Object{1, uint32(id)})
+		}
+	}
+	for name, prog := range p.coll.Programs {
+		info, err := prog.Info()
+		if err != nil {
+			return nil, fmt.Errorf("ask for program %s: %w", name, err)
+		}
+		if id, ok := info.ID(); ok {
+			out = append(out, Object{2, uint32(id)})
+		}
+	}
+	for _, l := range append(slices.Collect(maps.Values(p.optional)), p.links...) {
+		info, err := l.Info()
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask for a link: %w", err)
+		}
+		out = append(out, Object{3, uint32(info.ID)})
+	}
+	return out, nil
+}
+
+// PID returns the sensor's process id in the first pid namespace; with Config.TraceSelf, when the programs aren't told, the
+// one in its own.
+func (p *Probe) PID() int64 {
+	var tgid uint32
+	if v, ok := p.coll.Variables["self_tgid"]; !ok || v.Get(&tgid) != nil || tgid == 0 {
+		return int64(os.Getpid())
+	}
+	return int64(tgid)
+}
+
 // SetSyscalls says which system calls make events from now on; nil is all that have a loaded program. Exec, fork and
 // exit of processes always make theirs, as state depends on them. ErrNoSyscall for a name that has none: nothing changes.
 func (p *Probe) SetSyscalls(names []string) error {
@@ -504,14 +557,14 @@ func (p *Probe) Attach() error {
 	return nil
 }
 
-// attached returns the names of the programs that run by themselves.
-func (p *Probe) attached() []string {
+// attached returns the programs that run by themselves, by name.
+func (p *Probe) attached() map[string]*ebpf.Program {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []string
+	out := map[string]*ebpf.Program{}
 	for _, h := range p.hooks {
-		if h.State == StateAttached && p.coll.Programs[h.Name] != nil {
-			out = append(out, h.Name)
+		if prog := p.coll.Programs[h.Name]; prog != nil && h.State == StateAttached {
+			out[h.Name] = prog
 		}
 	}
 	return out

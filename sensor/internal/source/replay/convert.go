@@ -15,6 +15,7 @@ import (
 // converter turns captured events into records.
 type converter struct {
 	plans [event.NumTypes]plan
+	own   map[uint16]event.Type // today's event types of system calls whose events are generic in a capture, by code
 	pend  enters
 	b     event.Builder
 	vals  [][]byte  // of the record being made, nil for missing
@@ -50,7 +51,12 @@ type source struct {
 }
 
 func newConverter() *converter {
-	c := &converter{}
+	c := &converter{own: map[uint16]event.Type{}}
+	for _, sc := range event.Syscalls() {
+		if sc.Exit >= event.OwnType {
+			c.own[uint16(sc.Code)] = sc.Exit
+		}
+	}
 	if err := c.compile(conversions[:]); err != nil {
 		panic(err) // the table is ours, and a test compiles it
 	}
@@ -250,6 +256,11 @@ func (c *converter) convert(e *capture.Event) (event.Record, bool) {
 	if e.Type&1 == 1 || p.act == actMakeFinal {
 		c.pend.done(e.TID)
 	}
+	if p.to == event.GenericX && len(vals[0]) == 2 {
+		if t := c.own[binary.LittleEndian.Uint16(vals[0])]; t != 0 {
+			return c.ownEvent(e, t, vals[p.nr]), true
+		}
+	}
 	return c.build(e, p, vals), true
 }
 
@@ -259,6 +270,19 @@ func formatParams(t event.Type) int {
 		return 21
 	}
 	return len(t.Info().Params)
+}
+
+// ownEvent makes the record of a generic event whose system call has events of type t today: nothing but that it happened is
+// known of it.
+func (c *converter) ownEvent(e *capture.Event, t event.Type, nr []byte) event.Record {
+	b := c.b.Start(e.TS, e.TID, t).SetCPU(e.CPU)
+	for range t.Info().Params {
+		b.Missing()
+	}
+	if len(nr) == 2 {
+		b.SetNR(uint32(binary.LittleEndian.Uint16(nr)))
+	}
+	return b.Done()
 }
 
 // build makes the record of e, of type p.to with the parameters vals.

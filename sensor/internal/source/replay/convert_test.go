@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
@@ -378,6 +379,25 @@ func TestGeneric(t *testing.T) {
 }
 
 // FuzzConvert converts events of any type with any parameters: what comes out passes Check.
+// TestOwnTypes: a generic event of a call that has a type of its own today becomes one of that type.
+func TestOwnTypes(t *testing.T) {
+	n := 0
+	for _, sc := range event.Syscalls() {
+		if sc.Exit < event.OwnType || sc.Code >= event.OwnCode {
+			continue
+		}
+		n++
+		c := newConverter()
+		r, ok := c.convert(enterOf(event.GenericX, 1, binary.LittleEndian.AppendUint16(nil, uint16(sc.Code)), []byte{7, 0}))
+		if !ok || r.Type() != sc.Exit || r.NR() != 7 || r.Check() != nil {
+			t.Errorf("%s becomes %s: %v", sc.Name, r.Type(), r.Check())
+		}
+	}
+	if n < 5 {
+		t.Errorf("only %d", n)
+	}
+}
+
 func FuzzConvert(f *testing.F) {
 	f.Add(uint16(event.SyscallOpenatX), []byte("\x08\x00\x00\x00\x00\x00\x00\x00\x00\x03/a\x00"))
 	f.Add(uint16(event.SyscallBpfX), []byte("\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00"))

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/config"
+	"github.com/shikra-sensor/shikra/sensor/internal/field"
+	"github.com/shikra-sensor/shikra/sensor/internal/probe"
+)
+
+// ownFolders are those in which a sensor keeps its configuration, rules, trusted keys, modules and state.
+var ownFolders = [...]string{"/etc/shikra", "/usr/lib/shikra", "/var/lib/shikra", "/run/shikra"}
+
+// maxOwnFiles bounds the files that are known by their inode; all others in the sensor's folders are known by path.
+const maxOwnFiles = 4096
+
+// whatSensorIs describes the running sensor: its process, its files, the probe's BPF objects. files are what it was told to
+// read besides the usual.
+func whatSensorIs(c *config.Config, p *probe.Probe, files []string) (*field.Sensor, error) {
+	s := &field.Sensor{
+		PID: p.PID(), OwnPID: int64(os.Getpid()), OwnPGID: int64(unix.Getpgrp()),
+		HasThread: func(tid int64) bool { return unix.Tgkill(os.Getpid(), int(tid), 0) == nil },
+		Files:     map[field.FileID]struct{}{}, BPF: map[field.BPFID]struct{}{},
+	}
+	paths := append(append(ownFolders[:len(ownFolders):len(ownFolders)], c.Sources...), files...)
+	if exe, err := os.Executable(); err == nil {
+		paths = append(paths, strings.TrimSuffix(exe, " (deleted)"))
+	}
+	if c.Outputs.File.Path != "" {
+		paths = append(paths, c.Outputs.File.Path)
+	}
+	if dir := ownCgroup(); dir != "" {
+		paths = append(paths, dir)
+	}
+	known := map[string]bool{}
+	for _, path := range paths {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			continue
+		}
+		add := func(path string) {
+			st, err := os.Stat(path)
+			if err == nil && !st.IsDir() && !st.Mode().IsRegular() {
+				return // /dev/null as a file for alerts is everybody's
+			}
+			if path != "/" && !known[path] {
+				known[path] = true
+				s.Paths = append(s.Paths, path)
+			}
+		}
+		add(path)
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			add(real)
+			noteFiles(s.Files, real)
+		}
+	}
+	objects, err := p.Objects()
+	for _, o := range objects {
+		s.BPF[field.BPFID{Kind: o.Kind, ID: o.ID}] = struct{}{}
+	}
+	return s, err
+}
+
+// noteFiles adds the files of path, a file or a folder, to ids.
+func noteFiles(ids map[field.FileID]struct{}, path string) {
+	if strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/") {
+		return // not files of the sensor's own; known by path
+	}
+	_ = filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err != nil || unix.Lstat(path, &st) != nil {
+			return nil // it has just gone, or can't be read: its path is known
+		}
+		if len(ids) == maxOwnFiles {
+			return fs.SkipAll
+		}
+		if d.Type().IsRegular() {
+			ids[field.FileID{Dev: eventDev(uint64(st.Dev)), Ino: st.Ino}] = struct{}{}
+		}
+		return nil
+	})
+}
+
+// eventDev encodes a device number as events do (new_encode_dev, include/linux/kdev_t.h).
+func eventDev(dev uint64) uint32 {
+	minor := unix.Minor(dev)
+	return minor&0xff | unix.Major(dev)<<8 | (minor&^0xff)<<12
+}
+
+// ownCgroup returns the folder of the sensor's own cgroup in the unified hierarchy, by which it could be frozen or killed; ""
+// for the root, which it shares with everybody.
+func ownCgroup() string {
+	for line := range strings.Lines(readSmall("/proc/self/cgroup")) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if !ok || path == "/" || strings.Contains(path, "..") {
+			continue
+		}
+		if dir := filepath.Join("/sys/fs/cgroup", path); isDir(dir) {
+			return dir
+		}
+	}
+	return ""
+}
+
+func readSmall(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}

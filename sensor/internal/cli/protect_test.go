@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// attackEnv makes this test's program, started again, do to a sensor what the variable's words say, each a line on its
+// standard input, and answer each with a line.
+const attackEnv = "SHIKRA_CLI_TEST_ATTACK"
+
+// attack serves the commands of TestProtected: none of them harms the sensor.
+func attack() {
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		err := attackOnce(strings.Fields(in.Text()))
+		fmt.Println("did", in.Text(), err)
+	}
+}
+
+func attackOnce(f []string) error {
+	var pid, id int
+	fmt.Sscan(f[1], &pid)
+	if len(f) > 2 {
+		fmt.Sscan(f[2], &id)
+	}
+	switch f[0] {
+	case "kill":
+		return unix.Kill(pid, unix.SIGWINCH)
+	case "kill0":
+		return unix.Kill(pid, 0)
+	case "tgkill":
+		return unix.Tgkill(pid, pid, unix.SIGWINCH)
+	case "pidfd":
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.PidfdSendSignal(fd, unix.SIGWINCH, nil, 0)
+	case "ptrace":
+		// SEIZE doesn't stop the process; the thread that did it lets go when it ends.
+		_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, 0x4206, uintptr(pid), 0, 0, 0, 0)
+		if e == 0 {
+			unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(pid), 0, 0, 0, 0)
+			return nil
+		}
+		return e
+	case "vm_writev":
+		local := [1]unix.Iovec{}
+		_, err := unix.ProcessVMWritev(pid, local[:], []unix.RemoteIovec{{Base: 0, Len: 0}}, 0)
+		return err
+	case "prlimit":
+		lim := unix.Rlimit{}
+		if err := unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &lim); err != nil {
+			return err
+		}
+		return unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{Cur: 0, Max: lim.Max}, nil)
+	case "mem":
+		file, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+		if err == nil {
+			file.Close()
+		}
+		return err
+	case "write":
+		file, err := os.OpenFile(f[1], os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			file.Close()
+		}
+		return err
+	case "read":
+		_, err := os.ReadFile(f[1])
+		return err
+	case "chmod":
+		return os.Chmod(f[1], 0o600)
+	case "truncate":
+		st, err := os.Stat(f[1])
+		if err != nil {
+			return err
+		}
+		return os.Truncate(f[1], st.Size())
+	case "rename":
+		return os.Rename(f[1], f[1]+".old")
+	case "unlink":
+		return os.Remove(f[1])
+	case "bpf": // command and id
+		attr := make([]byte, 128)
+		binary.NativeEndian.PutUint32(attr, uint32(id))
+		fd, _, e := unix.Syscall(unix.SYS_BPF, uintptr(pid), uintptr(unsafe.Pointer(&attr[0])), uintptr(len(attr)))
+		if e != 0 {
+			return e
+		}
+		return unix.Close(int(fd))
+	}
+	return errors.New("unknown command")
+}
+
+// ownObjects reads the ids of a process's BPF objects from its fds.
+func ownObjects(t *testing.T, pid int) (ids map[string]uint32) {
+	t.Helper()
+	ids = map[string]uint32{}
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		for line := range strings.Lines(string(b)) {
+			var id uint32
+			if name, v, ok := strings.Cut(line, ":"); ok && strings.HasSuffix(name, "_id") {
+				if _, err := fmt.Sscan(v, &id); err == nil && ids[name] == 0 {
+					ids[name] = id
+				}
+			}
+		}
+	}
+	return ids
+}
+
+// TestProtected does harmless things to a running sensor, its files and its eBPF objects; each gives its alert, what only
+// looks gives none, and neither does the sensor's own start, work and end.
+func TestProtected(t *testing.T) {
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "shikra.yaml")
+	if err := os.WriteFile(conf, []byte("log: {level: info}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := startSensor(t, "", "-c", conf)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "attacker")
+	if err := os.Symlink(exe, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(link)
+	cmd.Env = append(os.Environ(), attackEnv+"=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { in.Close(); cmd.Wait() }()
+	answers := bufio.NewReader(out)
+
+	pid := r.cmd.Process.Pid
+	ids := ownObjects(t, pid)
+	if ids["map_id"] == 0 || ids["prog_id"] == 0 || ids["link_id"] == 0 {
+		t.Fatalf("the sensor's BPF objects: %v", ids)
+	}
+	about := func() (out []told) { // the alerts about the sensor
+		for _, a := range r.toldBy("") {
+			if strings.HasPrefix(a.Rule, "Sensor ") {
+				out = append(out, a)
+			}
+		}
+		return out
+	}
+	if as := about(); len(as) > 0 {
+		t.Errorf("its start gives %+v", as)
+	}
+	const signalled, traced, changed, reached = "Sensor signalled", "Sensor traced", "Sensor file changed", "Sensor eBPF object reached"
+	seen := 0
+	for _, c := range []struct {
+		do   string
+		rule string // "" for none
+		says string
+	}{
+		{fmt.Sprint("kill ", pid), signalled, "signal=SIGWINCH"},
+		{fmt.Sprint("tgkill ", pid), signalled, "signal=SIGWINCH"},
+		{fmt.Sprint("pidfd ", pid), signalled, "signal=SIGWINCH"},
+		{fmt.Sprint("kill0 ", pid), "", ""},
+		{fmt.Sprint("ptrace ", pid), traced, "event=ptrace"},
+		{fmt.Sprint("vm_writev ", pid), traced, "event=process_vm_writev"},
+		{fmt.Sprint("prlimit ", pid), traced, "event=prlimit"},
+		{fmt.Sprint("mem ", pid), traced, fmt.Sprintf("/proc/%d/mem", pid)},
+		{"read " + conf, "", ""},
+		{"write " + conf, changed, "file=" + conf},
+		{"chmod " + conf, changed, "event=fchmodat"},
+		{"truncate " + conf, changed, "event=truncate"},
+		{fmt.Sprintf("write /proc/%d/comm", pid), traced, "/comm"},
+		{"rename " + conf, changed, "event=renameat"},
+		{"unlink /etc/shikra/no-such-file", changed, "result=ENOENT"},
+		{fmt.Sprint("bpf 14 ", ids["map_id"]), reached, fmt.Sprintf("operation=BPF_MAP_GET_FD_BY_ID object=map id=%d", ids["map_id"])},
+		{fmt.Sprint("bpf 13 ", ids["prog_id"]), reached, "operation=BPF_PROG_GET_FD_BY_ID object=prog"},
+		{fmt.Sprint("bpf 30 ", ids["link_id"]), reached, "operation=BPF_LINK_GET_FD_BY_ID object=link"},
+	} {
+		if _, err := fmt.Fprintln(in, c.do); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := answers.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.rule == "" {
+			continue // the next one's alert, which comes after, says whether there was one
+		}
+		r.until("an alert about "+c.do+": "+answer, func() bool { return len(about()) > seen })
+		as := about()[seen:]
+		for _, a := range as {
+			if a.Rule != c.rule || !strings.Contains(a.Output, c.says) || !strings.Contains(a.Output, "command=attacker") {
+				t.Errorf("%s (%s) gives %s: %s", c.do, strings.TrimSpace(answer), a.Rule, a.Output)
+			}
+		}
+		// os.Remove and os.Chmod may make more than one call; what comes late is counted with them.
+		time.Sleep(50 * time.Millisecond)
+		seen = len(about())
+	}
+	// What the sensor does itself: it serves, it looks for losses, it ends.
+	r.metric("shikra_build_info")
+	in.Close()
+	cmd.Wait()
+	if s := r.stop(); s != exitOK {
+		t.Errorf("it exits with %d", s)
+	}
+	for _, a := range about()[seen:] {
+		if a.Rule != signalled || !strings.Contains(a.Output, "signal=SIGINT") { // this test's own, which ends it
+			t.Errorf("its end gives %s: %s", a.Rule, a.Output)
+		}
+	}
+}

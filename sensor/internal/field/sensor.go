@@ -1,0 +1,260 @@
+package field
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+// Sensor says what the sensor consists of, so that an event which acts on it can be told (evt.targets_sensor). It is
+// read-only once a Ctx has it.
+type Sensor struct {
+	PID     int64 // its process id in the first pid namespace, as events have it
+	OwnPID  int64 // and in its own namespace
+	OwnPGID int64 // its process group there
+
+	// HasThread reports whether a thread id of the sensor's own pid namespace is one of its threads; nil for no.
+	HasThread func(tid int64) bool
+
+	Paths []string            // files and folders with all that is in them: absolute and clean, as the host has them
+	Files map[FileID]struct{} // files by what they are, whatever they are called
+	BPF   map[BPFID]struct{}  // maps, programs and links
+	// What Ready makes.
+	types [event.NumTypes]aims // what of an event may name the sensor
+	proc  [2]string            // its folder in /proc, as the host and as its own container has it
+}
+
+// FileID is a file's device, in the events' form, and inode.
+type FileID struct {
+	Dev uint32
+	Ino uint64
+}
+
+// BPFID is a BPF object: its kind, a value of the flags bpf_objects, and id.
+type BPFID struct {
+	Kind uint8
+	ID   uint32
+}
+
+// How a parameter names what its event acts on.
+type aim uint8
+
+const (
+	aimNone   aim = iota
+	aimPID        // a process or thread, by the caller's numbers
+	aimSignal     // the same, but negative is a group, -1 everybody, 0 the caller's group
+	aimHost       // a process by the number in the first namespace
+	aimPath       // a path
+	aimTree       // a path that takes along everything below it
+	aimOpen       // the path of an open, which only one for writing does something to
+	aimFile       // the file that the event acts on
+	aimBPF        // the kind of a BPF object; its id is the next parameter
+)
+
+// aims are those of one event type: up to three parameters.
+type aims [3]struct {
+	what  aim
+	param uint8
+}
+
+// sensorAims lists the event types that may act on the sensor.
+func sensorAims() (t [event.NumTypes]aims) {
+	add := func(what aim, param string, types ...event.Type) {
+		for _, et := range types {
+			a := &t[et]
+			i := 0
+			for a[i].what != aimNone {
+				i++
+			}
+			a[i].what = what
+			if param != "" {
+				a[i].param = uint8(et.Info().ParamIndex(param))
+			}
+		}
+	}
+	add(aimSignal, "pid", event.SyscallKillX)
+	add(aimPID, "tid", event.SyscallTkillX)
+	add(aimPID, "pid", event.SyscallTgkillX, event.SyscallPtraceX, event.SyscallPrlimitX, event.SyscallProcessVmWritevX,
+		event.SyscallProcessVmReadvX, event.SyscallRtSigqueueinfoX, event.SyscallRtTgsigqueueinfoX)
+	add(aimHost, "pid", event.SyscallPidfdSendSignalX)
+
+	add(aimPath, "path", event.SyscallUnlinkV2X, event.SyscallRmdirV2X, event.SyscallMkdirV2X, event.SyscallMkdiratX, event.SyscallChownX,
+		event.SyscallLchownX, event.SyscallMknodX, event.SyscallMknodatX, event.SyscallTruncateX)
+	add(aimPath, "name", event.SyscallUnlinkatV2X)
+	add(aimTree, "name", event.SyscallUmountV1X, event.SyscallUmount2X)
+	add(aimPath, "filename", event.SyscallChmodX, event.SyscallFchmodatX)
+	add(aimPath, "pathname", event.SyscallFchownatX)
+	add(aimPath, "linkpath", event.SyscallSymlinkX, event.SyscallSymlinkatX)
+	add(aimPath, "dir", event.SyscallMountX) // folders above it are mounted over in every container's making
+	add(aimTree, "oldpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
+	add(aimPath, "newpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
+	add(aimPath, "oldpath", event.SyscallLinkV2X, event.SyscallLinkatV2X)
+	add(aimPath, "newpath", event.SyscallLinkV2X, event.SyscallLinkatV2X)
+	opens := []event.Type{event.SyscallOpenX, event.SyscallOpenatV2X, event.SyscallOpenat2X, event.SyscallCreatX}
+	add(aimOpen, "name", opens...)
+	add(aimFile, "", event.SyscallFchmodX, event.SyscallFchownX, event.SyscallFtruncateX)
+	add(aimBPF, "object", event.SyscallBpfV2X)
+	return t
+}
+
+// Ready makes s fit for use; call it when all is set.
+func (s *Sensor) Ready() {
+	s.types = sensorAims()
+	s.proc = [2]string{"/proc/" + strconv.FormatInt(s.PID, 10), "/proc/" + strconv.FormatInt(s.OwnPID, 10)}
+}
+
+// MayTarget reports whether events of type t can act on s.
+func (s *Sensor) MayTarget(t event.Type) bool {
+	return int(t) < len(s.types) && s.types[t][0].what != aimNone
+}
+
+// TargetsSensor reports whether e, which has its thread and file, acts on c.Sensor: its processes, files or BPF objects,
+// whether or not it succeeds. What the sensor does itself doesn't. Without a Sensor it is false.
+func (c *Ctx) TargetsSensor(e event.Event) bool {
+	s := c.Sensor
+	if s == nil || !s.MayTarget(e.Type()) {
+		return false
+	}
+	t := record(c.Arena.Threads, e.Thread())
+	if t != nil && int64(le.Uint64(t[wasmabi.ThreadPid:])) == s.PID {
+		return false
+	}
+	for _, a := range s.types[e.Type()] {
+		hit := false
+		switch p := int(a.param); a.what {
+		case aimNone:
+			return false
+		case aimPID, aimSignal:
+			n, ok := e.Int(p)
+			hit = ok && c.isSensor(t, n, a.what == aimSignal)
+		case aimHost:
+			n, ok := e.Int(p)
+			hit = ok && n == s.PID
+		case aimPath, aimTree:
+			hit = c.pathOfSensor(e, t, p, a.what == aimTree)
+		case aimOpen:
+			hit = c.opensSensor(e, t, p)
+		case aimFile:
+			hit = c.fileOfSensor(e, t)
+		case aimBPF:
+			kind, ok1 := e.Int(p)
+			id, ok2 := e.Int(p + 1)
+			_, hit = s.BPF[BPFID{uint8(kind), uint32(id)}]
+			hit = hit && ok1 && ok2
+		}
+		if hit {
+			return true
+		}
+	}
+	return false
+}
+
+// isSensor reports whether n, a process or thread as the thread t calls it, is the sensor. With group, 0 is the group of t,
+// -1 everybody and other negative numbers are groups.
+func (c *Ctx) isSensor(t []byte, n int64, group bool) bool {
+	s := c.Sensor
+	if t == nil {
+		return n > 0 && (n == s.PID || n == s.OwnPID)
+	}
+	host := le.Uint64(t[wasmabi.ThreadTid:]) == le.Uint64(t[wasmabi.ThreadVtid:]) // it is in the first pid namespace
+	same := s.PID == s.OwnPID && host
+	if s.PID != s.OwnPID && !host {
+		own := c.sensorThread()
+		same = own != nil && le.Uint64(own[wasmabi.ThreadPidnsInitTs:]) == le.Uint64(t[wasmabi.ThreadPidnsInitTs:])
+	}
+	switch {
+	case n > 0:
+		return host && n == s.PID || same && (n == s.OwnPID || s.HasThread != nil && s.HasThread(n))
+	case !group:
+		return false
+	case n == 0:
+		own := c.sensorThread()
+		return own != nil && le.Uint64(own[wasmabi.ThreadPgid:]) == le.Uint64(t[wasmabi.ThreadPgid:])
+	case n == -1:
+		return host || same
+	}
+	return same && n == -s.OwnPGID
+}
+
+// sensorThread returns the record of the sensor's main thread; nil for unknown.
+func (c *Ctx) sensorThread() []byte {
+	if c.State == nil {
+		return nil
+	}
+	return record(c.Arena.Threads, c.State.FindThread(c.Sensor.PID))
+}
+
+// isPath reports whether path, absolute as the thread t means it, is one of the sensor's or in one; with tree, also whether it
+// is a folder above one, but for the root. A thread means what the host does when its root is the whole tree and its container
+// the sensor's; the host knows the sensor's folder in /proc besides.
+func (c *Ctx) isPath(t, path []byte, tree bool) bool {
+	s := c.Sensor
+	own, at := uint32(0), uint32(0)
+	if t != nil {
+		if root := c.Arena.Strings.Get(le.Uint32(t[wasmabi.ThreadRoot:])); len(root) > 1 {
+			return false
+		}
+		at = le.Uint32(t[wasmabi.ThreadContainer:])
+		if o := c.sensorThread(); o != nil {
+			own = le.Uint32(o[wasmabi.ThreadContainer:])
+		}
+	}
+	if at == 0 && within(path, s.proc[0]) {
+		return true
+	}
+	if at != own {
+		return false
+	}
+	if within(path, s.proc[1]) {
+		return true
+	}
+	for _, p := range s.Paths {
+		if within(path, p) || tree && above(path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// pathOfSensor does what isPath does for parameter p of e.
+func (c *Ctx) pathOfSensor(e event.Event, t []byte, p int, tree bool) bool {
+	var v Value
+	c.computePath(e, p, &v)
+	return len(v.Bytes) > 0 && c.isPath(t, v.Bytes, tree)
+}
+
+// within reports whether path is dir or in it.
+func within(path []byte, dir string) bool {
+	return len(path) >= len(dir) && string(path[:len(dir)]) == dir && (len(path) == len(dir) || path[len(dir)] == '/')
+}
+
+// above reports whether dir is a folder above path, and not the root.
+func above(dir []byte, path string) bool {
+	return len(dir) > 1 && len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == string(dir)
+}
+
+// mem ends the path of a process's memory.
+var mem = []byte("/mem")
+
+// opensSensor reports whether e opens a file of the sensor for writing, or its memory in any way.
+func (c *Ctx) opensSensor(e event.Event, t []byte, p int) bool {
+	if e.Type() != event.SyscallCreatX && e.Bits()&(wasmabi.BitOpenWrite|wasmabi.BitOpenCreate) == 0 {
+		path, ok := e.Str(p)
+		return ok && bytes.HasSuffix(path, mem) && c.pathOfSensor(e, t, p, false)
+	}
+	return c.fileOfSensor(e, t) || c.pathOfSensor(e, t, p, false)
+}
+
+// fileOfSensor reports whether the file that e acts on is one of the sensor's.
+func (c *Ctx) fileOfSensor(e event.Event, t []byte) bool {
+	f := record(c.Arena.Files, e.File())
+	if f == nil {
+		return false
+	}
+	if _, ok := c.Sensor.Files[FileID{le.Uint32(f[wasmabi.FileDev:]), le.Uint64(f[wasmabi.FileIno:])}]; ok {
+		return true
+	}
+	return c.isPath(t, c.fileName(f), false)
+}
