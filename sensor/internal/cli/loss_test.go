@@ -39,8 +39,15 @@ type running struct {
 	log bytes.Buffer // guarded by mu
 }
 
-// startSensor runs `shikra run` with rules ("" for the built-in ones) and options, key=value or -c and a file, until the test ends, and returns when it watches.
+// startSensor runs `shikra run` with rules ("" for the built-in ones) and options, key=value or -c and a file, until the test
+// ends, and returns when it watches.
 func startSensor(t *testing.T, rules string, options ...string) *running {
+	t.Helper()
+	return startNamed(t, "/proc/self/exe", rules, options...)
+}
+
+// startNamed is startSensor with the path by which the program is started, whose last part is the process's name.
+func startNamed(t *testing.T, exe, rules string, options ...string) *running {
 	t.Helper()
 	if !liveMachine(t) {
 		testkit.Missing(t, "the probe needs root and BTF")
@@ -63,7 +70,7 @@ func startSensor(t *testing.T, rules string, options ...string) *running {
 		}
 		args = append(args, "-o", options[i])
 	}
-	r.cmd = exec.Command("/proc/self/exe", args...)
+	r.cmd = exec.Command(exe, args...)
 	r.cmd.Env = append(os.Environ(), sensorEnv+"=1")
 	errs, err := r.cmd.StderrPipe()
 	if err != nil {

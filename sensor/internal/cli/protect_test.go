@@ -240,3 +240,50 @@ func TestProtected(t *testing.T) {
 		}
 	}
 }
+
+// ownRules alerts on every event of the sensor, which is called shikra-own, and of what it might start; and on the call by
+// which a test says that it was watched.
+const ownRules = `
+- rule: Own event
+  desc: the sensor reports on itself
+  condition: proc.name startswith shikra-own or proc.pname startswith shikra-own or proc.aname[2] startswith shikra-own or proc.aname[3] startswith shikra-own
+  output: '%evt.type %evt.args name=%proc.name parent=%proc.pname'
+  priority: ERROR
+  warn_evttypes: false
+- rule: Watched
+  desc: a rare call of the test
+  condition: evt.type = setresgid
+  output: '%evt.type'
+  priority: DEBUG
+`
+
+// TestNothingOfItself: a sensor that judges the events of every system call makes none of its own work: serving metrics,
+// writing alerts, looking for losses, ending; nor of its threads or of any child.
+func TestNothingOfItself(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(t.TempDir(), "shikra-own")
+	if err := os.Symlink(exe, own); err != nil {
+		t.Fatal(err)
+	}
+	r := startNamed(t, own, ownRules, "base_syscalls.all=true", "loss.threshold=1")
+	for range 20 {
+		r.metric("shikra_build_info")
+		time.Sleep(50 * time.Millisecond)
+	}
+	unix.RawSyscall(unix.SYS_SETRESGID, ^uintptr(0), ^uintptr(0), ^uintptr(0))
+	r.until("the test's own call is seen", func() bool { return len(r.toldBy("Watched")) > 0 })
+	for _, other := range []string{"write", "futex", "epoll_pwait"} { // the sensor makes them too
+		if n := r.metric(`shikra_syscall_events_total{syscall="` + other + `"}`); n == 0 {
+			t.Errorf("no %s of anybody was seen", other)
+		}
+	}
+	if s := r.stop(); s != exitOK {
+		t.Errorf("it exits with %d", s)
+	}
+	if as := r.toldBy("Own event"); len(as) > 0 {
+		t.Errorf("%d events of its own, the first %s", len(as), as[0].Output)
+	}
+}
