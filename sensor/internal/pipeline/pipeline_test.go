@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +50,16 @@ const nosy = `
   desc: exec
   condition: evt.type = execve and proc.pname in (nginx, sshd, sh, bash)
   output: "%proc.name %proc.pname %proc.cmdline %proc.pcmdline"
+  priority: NOTICE
+- rule: told
+  desc: what a runtime said, in its own event
+  condition: evt.type = container and container.id exists
+  output: "%container.id %container.name %container.privileged %container.label[team] %container.labels %evt.num"
+  priority: NOTICE
+- rule: boxed
+  desc: what it had said before another event
+  condition: evt.type in (connect, setuid, chdir, prctl) and container.privileged = true and container.label[team] != sshd
+  output: "%container.id %container.name %container.labels %proc.name %evt.num"
   priority: NOTICE
 - rule: other
   desc: the rest
@@ -114,6 +126,11 @@ func TestBatchEqualsOne(t *testing.T) {
 	diff(t, one, full)
 	if st.StateFlushes == 0 {
 		t.Error("no batch was cut for a state change: the flush rule isn't at work")
+	}
+	for _, rule := range []string{" told: ", " boxed: "} {
+		if !slices.ContainsFunc(one, func(a string) bool { return strings.Contains(a, rule) }) {
+			t.Errorf("no alert%s: the world has no containers", rule)
+		}
 	}
 	wrong, _ := judge(t, wasm, seed, n, true, func() int { return wasmabi.BatchMax })
 	if equal(one, wrong) {

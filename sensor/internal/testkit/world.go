@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
 )
@@ -27,6 +28,7 @@ type proc struct {
 	comm      string
 	fds       map[int64]bool // open; true for a socket
 	uid       uint32
+	box       int // its container, 0 for the host
 }
 
 // Programs are the names that the world's processes have.
@@ -92,6 +94,8 @@ func (w *World) Next() event.Record {
 	case n < 97:
 		p.uid = uint32(w.r.IntN(2) * 1000)
 		return w.b.Start(w.ts, p.tid, event.SyscallSetuidX).Int(0).Int(int64(p.uid)).Done()
+	case n < 98 && w.r.IntN(2) == 0:
+		return w.container(p)
 	case n < 98:
 		return w.b.Start(w.ts, p.tid, event.SyscallUnlinkatV2X).Int(0).Int(-100).String(w.pick(Paths)).Int(0).Done()
 	default:
@@ -185,14 +189,14 @@ func (w *World) clone(p, c *proc, child bool) event.Record {
 		tid, res, ptid = c.tid, 0, p.tid
 	}
 	return w.b.Start(w.ts, tid, event.SyscallCloneV20X).Int(res).String(p.comm).Bytes([]byte("-x\x00")).Int(tid).Int(tid).Int(ptid).String("").
-		Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String(p.comm).Bytes([]byte("cpu=/\x00")).Int(0).Int(int64(p.uid)).Int(0).Int(tid).Int(tid).Int(0).Done()
+		Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String(p.comm).Bytes(c.cgroups()).Int(0).Int(int64(p.uid)).Int(0).Int(tid).Int(tid).Int(0).Done()
 }
 
 func (w *World) spawn(p *proc) event.Record {
 	if len(w.procs) > 200 {
 		return w.exit(w.procs[len(w.procs)-1])
 	}
-	c := &proc{tid: w.next, ppid: p.tid, comm: p.comm, uid: p.uid, fds: map[int64]bool{}}
+	c := &proc{tid: w.next, ppid: p.tid, comm: p.comm, uid: p.uid, box: p.box, fds: map[int64]bool{}}
 	w.next++
 	for fd, sock := range p.fds {
 		c.fds[fd] = sock
@@ -205,10 +209,31 @@ func (w *World) spawn(p *proc) event.Record {
 
 func (w *World) exec(p *proc) event.Record {
 	p.comm = w.pick(Programs)
+	if w.r.IntN(4) == 0 {
+		p.box = w.r.IntN(4)
+	}
 	args := strings.Repeat("-c\x00run me\x00", w.r.IntN(3))
 	return w.b.Start(w.ts, p.tid, event.SyscallExecveV19X).Int(0).String("/usr/bin/" + p.comm).Bytes([]byte(args)).Int(p.tid).Int(p.tid).Int(p.ppid).String("").
-		Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String(p.comm).Bytes([]byte("cpu=/\x00")).Bytes([]byte("HOME=/root\x00")).Int(0).Int(p.tid).Int(-1).
+		Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String(p.comm).Bytes(p.cgroups()).Bytes([]byte("HOME=/root\x00")).Int(0).Int(p.tid).Int(-1).
 		Int(0).Int(0).Int(0).Int(0).Int(int64(w.r.IntN(1000))).Int(0).Int(0).Int(int64(p.uid)).String("/usr/bin/" + p.comm).Int(p.tid).Int(0).String("/usr/bin/" + p.comm).Done()
+}
+
+// boxID is the id of a container, 1 and up.
+func boxID(box int) string { return strings.Repeat(string(rune('a'+box)), 64) }
+
+func (p *proc) cgroups() []byte {
+	if p.box == 0 {
+		return []byte("cpu=/\x00")
+	}
+	return []byte("cpu=/docker/" + boxID(p.box) + "\x00")
+}
+
+// container has a runtime say what one of the containers is, each time something else.
+func (w *World) container(p *proc) event.Record {
+	in := container.Info{Kind: container.KindDocker, Name: w.pick(Programs), Privileged: w.r.IntN(2) == 0, FullID: boxID(1 + w.r.IntN(4))}
+	in.ID = in.FullID[:12]
+	in.Labels = []container.Label{{Key: "team", Value: w.pick(Programs)}}
+	return w.b.Start(w.ts, p.tid, event.AsynceventE).Int(0).String(container.EventAdded).Bytes(in.AppendJSON(nil)).Done()
 }
 
 func (w *World) exit(p *proc) event.Record {

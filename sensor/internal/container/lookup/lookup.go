@@ -315,7 +315,9 @@ func (l *Lookup) get(ctx context.Context, p *place, id string) (*container.Info,
 	}
 	if found && rested { // it is back: what waits for it needn't wait on
 		for _, j := range l.jobs {
-			j.tries, j.next = 0, start
+			if !j.running {
+				j.tries, j.next = 0, start
+			}
 		}
 	}
 	l.mu.Unlock()
