@@ -201,10 +201,12 @@ const (
 	ProbeVarDynamicSnaplen      = "dynamic_snaplen"
 	ProbeVarExecSlot            = "exec_slot"
 	ProbeVarExecveatNr          = "execveat_nr"
+	ProbeVarFexit               = "fexit"
 	ProbeVarFilterOn            = "filter_on"
 	ProbeVarFullcapture         = "fullcapture"
 	ProbeVarInPart              = "in_part"
 	ProbeVarMarksOff            = "marks_off"
+	ProbeVarOnlySlot            = "only_slot"
 	ProbeVarPageKbShift         = "page_kb_shift"
 	ProbeVarPayloadOf           = "payload_of"
 	ProbeVarPayloadPort         = "payload_port"
@@ -459,10 +461,12 @@ type ProbeVariableSpecs struct {
 	DynamicSnaplen *ebpf.VariableSpec `ebpf:"dynamic_snaplen"`
 	ExecSlot       *ebpf.VariableSpec `ebpf:"exec_slot"`
 	ExecveatNr     *ebpf.VariableSpec `ebpf:"execveat_nr"`
+	Fexit          *ebpf.VariableSpec `ebpf:"fexit"`
 	FilterOn       *ebpf.VariableSpec `ebpf:"filter_on"`
 	Fullcapture    *ebpf.VariableSpec `ebpf:"fullcapture"`
 	InPart         *ebpf.VariableSpec `ebpf:"in_part"`
 	MarksOff       *ebpf.VariableSpec `ebpf:"marks_off"`
+	OnlySlot       *ebpf.VariableSpec `ebpf:"only_slot"`
 	PageKbShift    *ebpf.VariableSpec `ebpf:"page_kb_shift"`
 	PayloadOf      *ebpf.VariableSpec `ebpf:"payload_of"`
 	PayloadPort    *ebpf.VariableSpec `ebpf:"payload_port"`
@@ -526,10 +530,12 @@ type ProbeVariables struct {
 	DynamicSnaplen *ebpf.Variable `ebpf:"dynamic_snaplen"`
 	ExecSlot       *ebpf.Variable `ebpf:"exec_slot"`
 	ExecveatNr     *ebpf.Variable `ebpf:"execveat_nr"`
+	Fexit          *ebpf.Variable `ebpf:"fexit"`
 	FilterOn       *ebpf.Variable `ebpf:"filter_on"`
 	Fullcapture    *ebpf.Variable `ebpf:"fullcapture"`
 	InPart         *ebpf.Variable `ebpf:"in_part"`
 	MarksOff       *ebpf.Variable `ebpf:"marks_off"`
+	OnlySlot       *ebpf.Variable `ebpf:"only_slot"`
 	PageKbShift    *ebpf.Variable `ebpf:"page_kb_shift"`
 	PayloadOf      *ebpf.Variable `ebpf:"payload_of"`
 	PayloadPort    *ebpf.Variable `ebpf:"payload_port"`

@@ -100,5 +100,7 @@ const volatile u32 snaplen = 80;        /* most bytes of what is sent */
 const volatile u16 exec_slot[2];        /* slots of execve and execveat */
 const volatile u32 realtime;            /* a PREEMPT_RT kernel: one program may be preempted by another */
 const volatile u32 page_kb_shift = 2;   /* a page is 1 << page_kb_shift KiB */
+const volatile u32 fexit;               /* not 0: programs are attached to system calls' functions, nothing dispatches */
+const volatile u32 only_slot;           /* and this one makes events of this slot's call only; 0 for any */
 
 #endif

@@ -136,13 +136,20 @@ __inline_always void submit__scratch(struct rec *r)
 #define RESERVE(r, c, TYPE) submit__reserve(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat, (c)->slot)
 #define BEGIN(r, c, TYPE) submit__begin(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat, (c)->slot)
 
-/* A program for one system call, run by the dispatcher's tail call: CALL(name) { ... c.regs, ret ... } */
-#define CALL(name)                                                                                                     \
+/*
+ * A program for one system call: CALL(name) { ... c.regs, ret ... }
+ * The dispatcher calls it. Where there is none, it is loaded for fexit of the kernel's function of the call instead: that
+ * has the registers as its only argument, so that context is the same.
+ */
+#define CALL(name) CALL_IF(name, dispatch__mine)
+#define CALL_IF(name, mine)                                                                                            \
 	__inline_always int call_##name(struct call c, s64 ret);                                                       \
 	SEC("tp_btf/sys_exit")                                                                                         \
 	int BPF_PROG(x_##name, struct pt_regs *regs, long ret)                                                         \
 	{                                                                                                              \
-		struct call c = {.ctx = ctx, .regs = regs, .cpu = submit__cpu()};                                  \
+		if (fexit && !mine(regs, ret))                                                                         \
+			return 0;                                                                                      \
+		struct call c = {.ctx = ctx, .regs = regs, .cpu = submit__cpu()};                                      \
 		if (!c.cpu)                                                                                            \
 			return 0;                                                                                      \
 		c.nr = read__nr(regs);                                                                                 \
@@ -156,8 +163,11 @@ __inline_always void submit__scratch(struct rec *r)
 /*
  * Turns: a call that becomes several events makes one in each run of its program, which then calls itself. The kernel lets
  * it do so some 32 times; what remains is counted as lost. Between two turns the scratch stays taken, so that what the CPU's
- * memory says of the turn is still true in the next.
+ * memory says of the turn is still true in the next. CALL_IN_TURNS(name) makes such a program, one without functions of its
+ * own, beside which arm64's 5.10 has no tail calls.
  */
+
+#define CALL_IN_TURNS(name) CALL_IF(name, dispatch__mine_inline)
 
 /* The number of this turn, from 0. */
 __inline_always u32 submit__turn(const struct call *c)

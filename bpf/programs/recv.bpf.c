@@ -119,7 +119,7 @@ CALL(recvmsg)
 }
 
 /* One event a message that came, by one run of this program each; one event when none did. */
-CALL(recvmmsg)
+CALL_IN_TURNS(recvmmsg)
 {
 	struct rec r;
 	u64 a[2];

@@ -90,7 +90,7 @@ __inline_always void sendmmsg__store(struct rec *r, s64 fd, u64 ptr, u64 size, u
 }
 
 /* One event a message that was sent, by one run of this program each; one event when none was. */
-CALL(sendmmsg)
+CALL_IN_TURNS(sendmmsg)
 {
 	struct rec r;
 	u64 a[2];

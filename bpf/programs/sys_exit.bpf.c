@@ -4,33 +4,10 @@
 SEC("tp_btf/sys_exit")
 int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 {
-	struct call c = {.regs = regs, .nr = read__nr(regs)};
-	if (c.nr < NATIVE) {
-		/* Which ABI the number follows is known only from the task, so that is asked last. */
-		u32 word = c.nr / 64;
-		u64 bit = 1ULL << (c.nr % 64);
-		if (!((wanted[0][word] | wanted[1][word]) & bit))
-			return 0;
-		c.compat = read__compat();
-		if (!(wanted[c.compat][word] & bit))
-			return 0;
-		if (read__is_exec_end(&c))
-			return 0;
-		if (read__is_multiplexer(&c) && !(wanted_sub[read__multiplexer(&c)] >> read__sub(&c) & 1))
-			return 0;
-	} else {
-		u32 want = wanted_beyond;
-		if (!want || !(want & (read__is_sigreturn(c.nr, ret) ? WANTED_SIGRETURN : WANTED_UNKNOWN)))
-			return 0;
-	}
-	u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	if (tgid == self_tgid)
-		return 0;
-	c.slot = read__slot(&c);
-	if (filter_on && filter__drops(&c, read__ret(c.compat, ret), tgid))
-		return 0;
-	bpf_tail_call(ctx, &calls, c.slot);
-	return 0; /* no program: it couldn't be loaded */
+	struct call c = {.regs = regs};
+	if (dispatch__wants(&c, ret) && !dispatch__drops(&c, ret))
+		bpf_tail_call(ctx, &calls, c.slot);
+	return 0; /* of no use to anybody; or no program: it couldn't be loaded */
 }
 
 /* self: run once by the loader, learns which process it is, which inside a pid namespace it can't know. */

@@ -138,7 +138,7 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 			if h.State != probe.StateRefused {
 				on = 1
 			}
-			emit(metrics.HookActive, on, h.Name)
+			emit(metrics.HookActive, on, h.Name, h.Tier)
 		}
 	}
 }

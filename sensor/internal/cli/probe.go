@@ -61,11 +61,15 @@ func (a *app) probeCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := probe.Check()
 			sel, err := a.configuredSyscalls(cfg)
 			if err != nil {
 				fmt.Fprintf(a.err, "what would be captured: %v\n", err)
 			}
+			load := probe.Config{Tier: cfg.Probe.Tier}
+			if sel != nil {
+				load.Syscalls = sel.Names()
+			}
+			r := probe.Check(load)
 			if a.json {
 				out := checked{Report: r}
 				if sel != nil {

@@ -104,7 +104,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return err
 	}
 	// Not while the modules are compiled: the memory that both take for a while would add up.
-	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, DynamicSnapLen: cfg.Probe.DynamicSnapLen, FullCapture: ports, Syscalls: sel.Names(), Part: sel.Parts()})
+	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, DynamicSnapLen: cfg.Probe.DynamicSnapLen, FullCapture: ports, Syscalls: sel.Names(), Part: sel.Parts(), Tier: cfg.Probe.Tier})
 	if err != nil {
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)
@@ -196,6 +196,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return err
 	}
 	log.Info("filtering", "syscalls", filters.Len(), "all_files_known", known)
+	if tier, reason := p.Tier(); cfg.Probe.Tier != tier {
+		log.Info("tier chosen", "tier", tier, "reason", reason)
+	}
 	for _, h := range p.Hooks() {
 		if h.State != probe.StateAttached && h.State != probe.StateLoaded {
 			log.Warn("a hook is off", "hook", h.Name, "serves", h.Serves, "state", h.State, "reason", h.Reason)

@@ -76,6 +76,7 @@ type Probe struct {
 	DynamicSnapLen   bool   `mapstructure:"dynamic_snaplen" yaml:"dynamic_snaplen"`
 	FullCapturePorts string `mapstructure:"fullcapture_ports" yaml:"fullcapture_ports"`
 	Filter           bool   `mapstructure:"filter" yaml:"filter"`
+	Tier             string `mapstructure:"tier" yaml:"tier"`
 }
 
 // Base says which system calls are captured beside those that rules name.
@@ -194,6 +195,9 @@ func Keys() []Key {
 			return err
 		}},
 		{"probe.filter", true, "make no event in the kernel that no rule can use: by result, open flags, path and port", nil},
+		{"probe.tier", "base", "how system calls are watched: base, fexit, or auto, which is fexit where it serves all that are captured", func(c *Config) error {
+			return oneOf(c.Probe.Tier, "base", "fexit", "auto")
+		}},
 		{"base_syscalls.custom_set", []string{}, "system calls captured beside those that rules name, instead of those that state needs; !name: never captured", nil},
 		{"base_syscalls.repair", false, "instead of those that state needs capture the least by which the rules' events can be read, and custom_set", nil},
 		{"base_syscalls.all", false, "capture also the calls of heavy input and output (read, write, send, recv and their like) that rules or custom_set name", nil},

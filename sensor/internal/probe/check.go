@@ -3,7 +3,9 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -20,7 +22,9 @@ type Report struct {
 	Kernel string `json:"kernel"` // release and architecture
 	OK     bool   `json:"ok"`     // the sensor can run: everything that is required works
 	Items  []Item `json:"items"`
-	Hooks  []Hook `json:"hooks,omitempty"` // programs that were refused; none when nothing could be loaded
+	Tier   string `json:"tier,omitempty"`   // TierBase or TierFexit: which serves system calls
+	Reason string `json:"reason,omitempty"` // why it isn't another that was asked for
+	Hooks  []Hook `json:"hooks,omitempty"`  // what serves which events; none when nothing could be loaded
 }
 
 // Item is one thing that was tried.
@@ -45,8 +49,19 @@ func (r Report) String() string {
 		}
 		fmt.Fprintf(&b, "%-4s %-26s %s\n", verdict, it.Name, it.Reason)
 	}
+	served := map[string]int{}
 	for _, h := range r.Hooks {
-		fmt.Fprintf(&b, "off  %-26s %s (%s)\n", h.Name, h.Reason, strings.Join(h.Serves, ", "))
+		if h.State == StateRefused {
+			fmt.Fprintf(&b, "off  %-26s %s (%s)\n", h.Name, h.Reason, strings.Join(h.Serves, ", "))
+		} else if strings.HasPrefix(h.Name, prefix) {
+			served[h.Tier] += len(h.Serves)
+		}
+	}
+	for _, tier := range slices.Sorted(maps.Keys(served)) {
+		fmt.Fprintf(&b, "tier %-26s serves %d system calls\n", tier, served[tier])
+	}
+	if r.Reason != "" {
+		fmt.Fprintf(&b, "tier %-26s %s\n", "not fexit", r.Reason)
 	}
 	if r.OK {
 		b.WriteString("the sensor can run here\n")
@@ -56,8 +71,8 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// Check tries everything that the sensor uses or might use. It loads and attaches programs, and takes them away again.
-func Check() Report {
+// Check tries everything that the sensor uses or might use, and to load and attach what cfg says. It takes all of it away again.
+func Check(cfg Config) Report {
 	var uts unix.Utsname
 	_ = unix.Uname(&uts)
 	r := Report{Kernel: unix.ByteSliceToString(uts.Release[:]) + " " + unix.ByteSliceToString(uts.Machine[:])}
@@ -105,24 +120,24 @@ func Check() Report {
 	} {
 		add(h.name, h.required, h.use, tryTracing(h.typ, h.at, h.attachTo))
 	}
+	add("fexit", false, "system calls at their own functions (probe.tier)", tryFexit(cfg.KernelTypes))
 	add("kprobe", false, "not used yet", tryKprobe())
 	add("bpf_rdonly_cast", false, "kernel fields without a helper call, from 6.2", haveKfunc("bpf_rdonly_cast"))
 
-	p, err := Load(Config{RingBytes: MinRingBytes})
+	cfg.RingBytes = MinRingBytes
+	p, err := Load(cfg)
 	if err == nil {
 		defer p.Close()
-		if err = p.Attach(); err == nil {
+		if err = p.SetSyscalls(nil); err == nil {
+			err = p.Attach()
+		}
+		if err == nil {
 			err = p.SetEvents(func(event.Type) bool { return true })
 		}
+		r.Tier, r.Reason = p.Tier()
+		r.Hooks = p.Hooks()
 	}
 	add("the probe's programs", true, "", err)
-	if p != nil {
-		for _, h := range p.Hooks() {
-			if h.State == StateRefused {
-				r.Hooks = append(r.Hooks, h)
-			}
-		}
-	}
 	r.OK = true
 	for _, it := range r.Items {
 		r.OK = r.OK && (it.OK || !it.Required)
@@ -188,6 +203,22 @@ func tryTracing(typ ebpf.ProgramType, at ebpf.AttachType, to string) error {
 		return err
 	}
 	return l.Close()
+}
+
+// tryFexit attaches a program that does nothing to a system call's function.
+func tryFexit(types *btf.Spec) error {
+	if types == nil {
+		var err error
+		if types, err = btf.LoadKernelSpec(); err != nil {
+			return err
+		}
+	}
+	native, _ := arches()
+	fns := entries(types, native, "getppid")
+	if len(fns) == 0 {
+		return errNoEntry
+	}
+	return tryTracing(ebpf.Tracing, ebpf.AttachTraceFExit, fns[0])
 }
 
 func tryKprobe() error {

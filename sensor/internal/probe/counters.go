@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -179,19 +181,45 @@ func readMade(b []byte) Made {
 
 // readSkipped asks the kernel how often it left out each attached program. Kernels before 5.12 don't count that.
 func (p *Probe) readSkipped(c *Counters) error {
-	for name, prog := range p.attached() {
-		st, err := prog.Stats()
-		if errors.Is(err, ebpf.ErrNotSupported) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read statistics of %s: %w", name, err)
-		}
+	return p.eachAttached(func(name string, st *ebpf.ProgramStats) {
 		if st.RecursionMisses > 0 {
 			if c.SkippedByHook == nil {
 				c.SkippedByHook = map[string]uint64{}
 			}
-			c.SkippedByHook[name] = st.RecursionMisses
+			c.SkippedByHook[name] += st.RecursionMisses
+		}
+	})
+}
+
+// eachAttached hands the kernel's statistics of every attached program to fn, by the hook's name: a hook may have several. Kernels
+// before 5.12 have none.
+func (p *Probe) eachAttached(fn func(name string, st *ebpf.ProgramStats)) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	one := func(name string, prog *ebpf.Program) error {
+		st, err := prog.Stats()
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read statistics of %s: %w", name, err)
+		}
+		fn(name, st)
+		return nil
+	}
+	for _, h := range p.hooks {
+		if prog := p.coll.Programs[h.Name]; h.State == StateAttached && prog != nil {
+			if err := one(h.Name, prog); err != nil {
+				return err
+			}
+		}
+	}
+	if p.fexit == nil {
+		return nil
+	}
+	for k := range p.fexit.links {
+		if err := one(k.prog, p.fexit.loaded[k]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -217,15 +245,15 @@ func EnableStats() (io.Closer, error) {
 // Runs returns the counts of the attached programs. The kernel doesn't count those that the dispatcher sys_exit hands over to:
 // their time is in its own, and how often they ran is MadeBy.
 func (p *Probe) Runs() ([]Run, error) {
-	var out []Run
-	for name, prog := range p.attached() {
-		st, err := prog.Stats()
-		if err != nil {
-			return nil, fmt.Errorf("read statistics of %s: %w", name, err)
-		}
-		out = append(out, Run{name, st.RunCount, st.Runtime})
+	by := map[string]Run{}
+	err := p.eachAttached(func(name string, st *ebpf.ProgramStats) {
+		r := by[name]
+		by[name] = Run{name, r.Runs + st.RunCount, r.Time + st.Runtime}
+	})
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return slices.SortedFunc(maps.Values(by), func(a, b Run) int { return strings.Compare(a.Program, b.Program) }), nil
 }
 
 // isRealtime reports whether a task may be preempted while it runs a BPF program (CONFIG_PREEMPT_RT).

@@ -29,7 +29,7 @@ func needProbe(t testing.TB) *live {
 		testkit.Missing(t, "loading BPF programs needs root")
 	}
 	one.Do(func() {
-		p, err := Load(Config{TraceSelf: true, Generic: true})
+		p, err := Load(Config{TraceSelf: true, Generic: true, Tier: os.Getenv(tierEnv)})
 		if err != nil {
 			oneErr = err
 			return
@@ -39,6 +39,17 @@ func needProbe(t testing.TB) *live {
 		}
 		if oneErr = p.Attach(); oneErr != nil {
 			return
+		}
+		if p.fexit != nil { // all at once, and before a test gives up its rights
+			for name, prog := range p.fexit.programs {
+				if prog != generic {
+					p.fexit.wanted = append(p.fexit.wanted, name)
+				}
+			}
+			if missed := p.fexit.serve(p.fexit.wanted); len(missed) > 0 {
+				oneErr = errors.New(missedReason(missed))
+				return
+			}
 		}
 		var rd *ringbuf.Reader
 		if rd, oneErr = ringbuf.NewReader(p.Ring()); oneErr == nil {
@@ -51,6 +62,9 @@ func needProbe(t testing.TB) *live {
 	return theLive
 }
 
+// tierEnv chooses the tier that the tests run in; by default it is TierBase.
+const tierEnv = "SHIKRA_PROBE_TIER"
+
 var (
 	one     sync.Once
 	oneErr  error
@@ -61,6 +75,51 @@ var (
 type live struct {
 	p  *Probe
 	rd *ringbuf.Reader
+}
+
+// want makes events of these system calls only. In TierFexit what has been attached stays so, for detaching takes a tenth of a
+// second each.
+func (l *live) want(t testing.TB, names ...string) {
+	t.Helper()
+	if l.p.fexit == nil {
+		if err := l.p.SetSyscalls(append([]string{}, names...)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	var w wants
+	for _, name := range names {
+		if sc := call(name); sc != nil { // procexit is none
+			w.add(sc)
+		}
+	}
+	f := l.p.fexit
+	l.p.mu.Lock()
+	defer l.p.mu.Unlock()
+	for _, name := range names {
+		if !slices.Contains(f.wanted, name) {
+			f.wanted = append(f.wanted, name)
+			for _, err := range f.serve(f.wanted) {
+				if !errors.Is(err, errNoEntry) { // as of unknown numbers
+					t.Error(err)
+				}
+			}
+		}
+	}
+	f.told = w
+	if err := l.p.apply(&w); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hookOf returns what p reports of one hook.
+func hookOf(p *Probe, name string) Hook {
+	for _, h := range p.Hooks() {
+		if h.Name == name {
+			return h
+		}
+	}
+	return Hook{Name: name, State: "not loaded"}
 }
 
 // drain returns the records that are in the ring, each checked.
@@ -172,13 +231,9 @@ func raw(nr uintptr, a *[6]uintptr) (uintptr, unix.Errno) {
 func (t *env) watched(fn func()) {
 	t.Helper()
 	t.made++
-	if err := t.l.p.SetSyscalls([]string{t.name}); err != nil {
-		t.Fatal(err)
-	}
+	t.l.want(t, t.name)
 	fn()
-	if err := t.l.p.SetSyscalls([]string{}); err != nil {
-		t.Fatal(err)
-	}
+	t.l.want(t)
 }
 
 // must is call for what has to succeed.

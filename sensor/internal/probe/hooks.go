@@ -19,6 +19,8 @@ const (
 type Hook struct {
 	Name   string   `json:"name"`             // of the program
 	Serves []string `json:"serves"`           // the events or system calls that come from it
+	Tier   string   `json:"tier"`             // TierBase or TierFexit
+	At     []string `json:"at,omitempty"`     // the kernel's functions it is attached to, in TierFexit
 	State  string   `json:"state"`            // StateLoaded, StateAttached or StateRefused
 	Reason string   `json:"reason,omitempty"` // why it was refused, one line
 }
@@ -28,6 +30,9 @@ func (p *Probe) Hooks() []Hook {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := slices.Clone(p.hooks)
+	if p.fexit != nil {
+		out = append(out, p.fexit.hooks()...)
+	}
 	slices.SortFunc(out, func(a, b Hook) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
@@ -37,7 +42,7 @@ func (p *Probe) note(name, state string, err error) {
 	if name == "self" {
 		return
 	}
-	h := Hook{Name: name, State: state, Reason: reasonOf(err)}
+	h := Hook{Name: name, Tier: TierBase, State: state, Reason: reasonOf(err)}
 	if h.Serves = serves[name]; h.Serves == nil {
 		call := strings.TrimPrefix(name, prefix)
 		h.Serves = []string{call}

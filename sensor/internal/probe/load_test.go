@@ -145,7 +145,7 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec.Maps["ring"].MaxEntries = MinRingBytes
-	if err := setConstants(spec, MinRingBytes, &Config{SnapLen: DefaultSnapLen}); err != nil {
+	if err := setConstants(spec, MinRingBytes, &Config{SnapLen: DefaultSnapLen}, false); err != nil {
 		t.Fatal(err)
 	}
 	spec.Programs["x_kill"].Instructions = asm.Instructions{asm.Mov.Reg(asm.R0, asm.R9).WithSymbol("x_kill"), asm.Return()}
@@ -335,7 +335,7 @@ func TestSharedLayout(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	needProbe(t)
-	rep := Check()
+	rep := Check(Config{})
 	if len(rep.Items) < 10 || !rep.OK {
 		t.Errorf("%+v", rep)
 	}

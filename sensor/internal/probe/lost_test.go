@@ -268,7 +268,7 @@ func TestHooksCount(t *testing.T) {
 	if len(after.SkippedByHook) > 0 {
 		t.Errorf("the kernel left out %v", after.SkippedByHook)
 	}
-	if l.p.attached()["sys_exit"] == nil {
-		t.Errorf("attached: %v", l.p.attached())
+	if h := hookOf(l.p, "sched_exit"); h.State != StateAttached {
+		t.Errorf("%+v", h)
 	}
 }

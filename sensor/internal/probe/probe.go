@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,6 +48,7 @@ type Config struct {
 	Part           []string  // of Syscalls, those of which only what changes fds makes events: see PartOf
 	Generic        bool      // with Syscalls nil: those that have none of their own too, and unknown numbers (event.UnknownSyscall)
 	TraceSelf      bool      // make events of the sensor's own process too, which otherwise are left out
+	Tier           string    // TierBase, TierFexit or TierAuto; empty is TierBase
 
 	// KernelTypes describes the kernel's types where it doesn't itself (/sys/kernel/btf/vmlinux); nil asks the kernel.
 	KernelTypes *btf.Spec
@@ -62,6 +64,9 @@ type Probe struct {
 	cpus  *ebpf.Memory
 	n     int            // entries of the map cpus
 	slots map[string]int // loaded system calls by name
+
+	whyBase string // why TierAuto came to be TierBase
+	fexit   *fexit // nil in TierBase; its state is guarded by mu
 
 	filterMu  sync.Mutex
 	filtering bool      // guarded by filterMu: a set is in force
@@ -133,6 +138,35 @@ func Load(cfg Config) (*Probe, error) {
 	if cfg.SnapLen < 0 || cfg.SnapLen > MaxSnapLen {
 		return nil, fmt.Errorf("snap length %d: not within 1 and %d", cfg.SnapLen, MaxSnapLen)
 	}
+	if cfg.Tier, err = checkTier(cfg.Tier); err != nil {
+		return nil, err
+	}
+	if cfg.Tier == TierBase {
+		return loadTier(cfg, uint32(ringBytes), false)
+	}
+	p, err := loadTier(cfg, uint32(ringBytes), true)
+	if cfg.Tier == TierFexit {
+		return p, err
+	}
+	reason := reasonOf(err)
+	if err == nil {
+		missed := p.try()
+		if len(missed) == 0 {
+			return p, nil
+		}
+		reason = missedReason(missed)
+		if err := p.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if p, err = loadTier(cfg, uint32(ringBytes), false); p != nil {
+		p.whyBase = reason
+	}
+	return p, err
+}
+
+// loadTier loads the programs of TierBase, or those of TierFexit that aren't a system call's.
+func loadTier(cfg Config, ringBytes uint32, atFunctions bool) (*Probe, error) {
 	spec, err := bpf.LoadProbe()
 	if err != nil {
 		return nil, fmt.Errorf("read the probe's object: %w", err)
@@ -141,19 +175,30 @@ func Load(cfg Config) (*Probe, error) {
 	if p.n, err = ebpf.PossibleCPU(); err != nil {
 		return nil, fmt.Errorf("count CPUs: %w", err)
 	}
-	spec.Maps["ring"].MaxEntries = uint32(ringBytes)
+	spec.Maps["ring"].MaxEntries = ringBytes
 	spec.Maps["cpus"].MaxEntries = uint32(p.n)
-	wanted, err := p.choose(spec)
+	programs, err := p.choose(spec)
 	if err != nil {
 		return nil, err
 	}
-	if err := setConstants(spec, uint32(ringBytes), &cfg); err != nil {
+	if err := setConstants(spec, ringBytes, &cfg, atFunctions); err != nil {
 		return nil, err
+	}
+	if atFunctions {
+		if p.fexit, err = newFexit(spec.Copy(), programs, cfg.KernelTypes); err != nil {
+			return nil, err
+		}
+		maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool {
+			return name == "sys_exit" || strings.HasPrefix(name, prefix)
+		})
 	}
 	if p.coll, err = p.load(spec); err != nil {
 		return nil, err
 	}
-	if err = p.fill(wanted); err == nil {
+	if p.fexit != nil {
+		p.fexit.maps = p.coll.Maps
+	}
+	if err = p.fill(programs); err == nil {
 		err = p.SetPayload(nil, nil)
 	}
 	if err != nil {
@@ -161,6 +206,14 @@ func Load(cfg Config) (*Probe, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// try attaches what all system calls of p need: nothing is wanted yet, so that they make no events. It returns why some can't be
+// served.
+func (p *Probe) try() map[string]error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fexit.serve(p.Syscalls())
 }
 
 // ringSize rounds n up to what the kernel takes.
@@ -271,7 +324,7 @@ const (
 )
 
 // setConstants fills in what the programs read and never changes once they are loaded.
-func setConstants(spec *ebpf.CollectionSpec, ringBytes uint32, cfg *Config) error {
+func setConstants(spec *ebpf.CollectionSpec, ringBytes uint32, cfg *Config, atFunctions bool) error {
 	var slotOf [2][numNative]uint16
 	for abi := range slotOf {
 		for nr := range slotOf[abi] {
@@ -326,15 +379,19 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes uint32, cfg *Config) erro
 			}
 		}
 	}
-	var realtime, dynamic uint32
+	var realtime, dynamic, fexit uint32
 	if cfg.DynamicSnapLen {
 		dynamic = 1
 	}
 	if isRealtime() {
 		realtime = 1
 	}
+	if atFunctions {
+		// Such programs may be preempted wherever the kernel may (__bpf_prog_enter, kernel/bpf/trampoline.c).
+		realtime, fexit = 1, 1
+	}
 	for name, v := range map[string]any{
-		"exec_slot": execSlot, "realtime": realtime,
+		"exec_slot": execSlot, "realtime": realtime, "fexit": fexit,
 		"slot_of": slotOf, "code_of": codeOf, "sub_slot": subSlot, "sigreturn_nr": sigreturnNR, "clone_nr": cloneNR, "execveat_nr": execveatNR, "ring_bytes": ringBytes, "snaplen": uint32(cfg.SnapLen), "fullcapture": cfg.FullCapture, "dynamic_snaplen": dynamic,
 		"page_kb_shift": uint32(bits.Len(uint(os.Getpagesize()>>10)) - 1),
 	} {
@@ -355,8 +412,7 @@ func (p *Probe) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
 	names := slices.Sorted(maps.Keys(spec.Programs))
 	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
 	if errors.Is(err, unix.EPERM) {
-		// Before 5.11 locked memory is what BPF maps count against. Needs CAP_SYS_RESOURCE, there only.
-		_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+		raiseMemlock()
 		coll, err = ebpf.NewCollectionWithOptions(spec, opts)
 	}
 	if err == nil {
@@ -373,27 +429,33 @@ func (p *Probe) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
 	}
 	opts.MapReplacements = coll.Maps
 	for _, name := range names {
-		only.Programs = map[string]*ebpf.ProgramSpec{name: spec.Programs[name]}
-		one, err := ebpf.NewCollectionWithOptions(only, opts)
+		prog, err := loadAlone(only, name, spec.Programs[name], opts)
 		if err != nil {
 			p.note(name, StateRefused, err)
 			continue
 		}
-		coll.Programs[name] = one.Programs[name]
-		delete(one.Programs, name)
-		one.Close()
+		coll.Programs[name] = prog
 		p.note(name, StateLoaded, nil)
 	}
-	if coll.Programs["sys_exit"] == nil {
+	if spec.Programs["sys_exit"] != nil && coll.Programs["sys_exit"] == nil {
 		coll.Close()
 		return nil, fmt.Errorf("load the probe: %s", p.reason("sys_exit"))
 	}
 	return coll, nil
 }
 
+// raiseMemlock lifts the limit of locked memory, which BPF maps count against before 5.11. Needs CAP_SYS_RESOURCE, there only.
+func raiseMemlock() {
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
+}
+
 // fill puts the programs where the dispatcher finds them, maps the counters, and says which process is the sensor's.
 func (p *Probe) fill(programs map[string]string) error {
 	for i, sc := range event.Syscalls() {
+		if _, ok := programs[sc.Name]; ok && p.fexit != nil {
+			p.slots[sc.Name] = i + 1
+			continue
+		}
 		prog := p.coll.Programs[programs[sc.Name]]
 		if prog == nil {
 			continue
@@ -503,6 +565,29 @@ func (p *Probe) SetSyscalls(names []string) error {
 		}
 		w.add(&event.Syscalls()[slot-1])
 	}
+	if p.fexit == nil {
+		return p.apply(&w)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fexit.wanted = slices.Clone(names)
+	if len(p.links) == 0 {
+		p.fexit.told = w // at Attach: programs may be attached by now, on trial
+		return nil
+	}
+	// Calls that stay wanted are seen all the time; others only once their programs are attached, and no longer when they are
+	// about to be detached.
+	both := p.fexit.told.and(&w)
+	if err := p.apply(&both); err != nil {
+		return err
+	}
+	p.fexit.serve(names) // what can't be served, Hooks reports
+	p.fexit.told = w
+	return p.apply(&w)
+}
+
+// apply tells the programs which system calls are wanted.
+func (p *Probe) apply(w *wants) error {
 	if err := p.set("wanted_sub", w.sub); err != nil {
 		return err
 	}
@@ -543,6 +628,12 @@ func (p *Probe) Attach() error {
 		p.note(name, StateAttached, nil)
 		p.links = append(p.links, l)
 	}
+	if p.fexit != nil {
+		if missed := p.fexit.serve(p.fexit.wanted); len(missed) > 0 && len(missed) == len(p.fexit.wanted) {
+			return fmt.Errorf("attach to system calls: %s", missedReason(missed))
+		}
+		return p.apply(&p.fexit.told)
+	}
 	for _, h := range p.hooks {
 		if h.Name == "sys_exit" && h.State != StateAttached {
 			return fmt.Errorf("attach %s: %s", h.Name, h.Reason)
@@ -555,19 +646,6 @@ func (p *Probe) Attach() error {
 		}
 	}
 	return nil
-}
-
-// attached returns the programs that run by themselves, by name.
-func (p *Probe) attached() map[string]*ebpf.Program {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := map[string]*ebpf.Program{}
-	for _, h := range p.hooks {
-		if prog := p.coll.Programs[h.Name]; prog != nil && h.State == StateAttached {
-			out[h.Name] = prog
-		}
-	}
-	return out
 }
 
 // Close detaches and unloads everything. The ring must not be read any more.
@@ -583,6 +661,9 @@ func (p *Probe) Close() error {
 	}
 	clear(p.optional)
 	p.links = nil
+	if p.fexit != nil {
+		errs = append(errs, p.fexit.close())
+	}
 	p.coll.Close()
 	return errors.Join(errs...)
 }

@@ -33,13 +33,12 @@ func command(mode string, args ...string) *exec.Cmd {
 func (l *live) events(t testing.TB, calls []string, fn func()) []event.Record {
 	t.Helper()
 	l.drain(t)
-	if err := l.p.SetSyscalls(calls); err != nil {
-		t.Fatal(err)
+	if calls == nil {
+		calls = l.p.Syscalls()
 	}
+	l.want(t, calls...)
 	fn()
-	if err := l.p.SetSyscalls([]string{}); err != nil {
-		t.Fatal(err)
-	}
+	l.want(t)
 	return l.drain(t)
 }
 

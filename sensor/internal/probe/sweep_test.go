@@ -103,9 +103,7 @@ func (w *sweep) make(name string, nr uint32, args [6]uint64, data []byte) (res i
 	// The answer to its first request shows that it runs and that exec's events are past.
 	w.request(s, uint32(call("getpid").NR[w.arch]), [6]uint64{}, nil)
 	w.l.drain(w.t)
-	if err := w.l.p.SetSyscalls([]string{name}); err != nil {
-		w.t.Fatal(err)
-	}
+	w.l.want(w.t, name)
 	if err := s.Send(nr, args, data); err != nil {
 		w.t.Fatal(err)
 	}
@@ -138,9 +136,7 @@ func (w *sweep) make(name string, nr uint32, args [6]uint64, data []byte) (res i
 		}
 		w.close()
 	}
-	if err := w.l.p.SetSyscalls([]string{}); err != nil {
-		w.t.Fatal(err)
-	}
+	w.l.want(w.t)
 	for _, r := range w.l.drain(w.t) {
 		if r.TID() == int64(s.PID) {
 			recs = append(recs, r)

@@ -79,3 +79,17 @@ func PartOf(name string) uint32 {
 	}
 	return 0
 }
+
+// and returns what both want.
+func (w wants) and(o *wants) wants {
+	for abi := range w.numbers {
+		for i := range w.numbers[abi] {
+			w.numbers[abi][i] &= o.numbers[abi][i]
+		}
+	}
+	for i := range w.sub {
+		w.sub[i] &= o.sub[i]
+	}
+	w.beyond &= o.beyond
+	return w
+}

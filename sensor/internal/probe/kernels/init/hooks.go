@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,9 +16,30 @@ import (
 // hooksArg makes this program load the probe and say what the kernel thinks of it.
 const hooksArg = "hooks"
 
+// logLines is how much is printed of what the verifier says of a program that it refuses.
+const logLines = 40
+
 // sayHooks loads and attaches every program that the probe has, prints which were refused and why, and how many instructions
 // the verifier went through for each. It returns the exit status: 1 if one was refused.
 func sayHooks(w io.Writer) int {
+	// Each by itself first, so that one that takes for ever has a name.
+	total, most, name := 0, 0, ""
+	err := probe.Costs(func(c probe.Cost) {
+		fmt.Fprintf(w, "## cost %s %d %.3f\n", c.Program, c.Instructions, c.Took.Seconds())
+		var refused *ebpf.VerifierError
+		if errors.As(c.Err, &refused) {
+			for _, line := range refused.Log[max(0, len(refused.Log)-logLines):] {
+				fmt.Fprintf(w, "%s: %s\n", c.Program, line)
+			}
+		}
+		if total += c.Instructions; c.Instructions > most {
+			most, name = c.Instructions, c.Program
+		}
+	})
+	cost := fmt.Sprintf("%d instructions verified, most in %s: %d", total, name, most)
+	if err != nil {
+		cost = oneLine(err)
+	}
 	start := time.Now()
 	p, err := probe.Load(probe.Config{Generic: true})
 	if err != nil {
@@ -42,11 +61,7 @@ func sayHooks(w io.Writer) int {
 			fmt.Fprintf(w, "## refused %s %s\n", h.Name, h.Reason)
 		}
 	}
-	total, most, name, err := verified(w)
-	cost := fmt.Sprintf("%d instructions verified, most in %s: %d", total, name, most)
-	if err != nil {
-		cost = "instructions not counted"
-	}
+	sayTier(w)
 	fmt.Fprintf(w, "## hooks %d programs loaded in %.1f s, %d attached, %d refused; %s\n",
 		count[probe.StateLoaded]+count[probe.StateAttached], took.Seconds(), count[probe.StateAttached], count[probe.StateRefused], cost)
 	if count[probe.StateRefused] > 0 {
@@ -55,41 +70,17 @@ func sayHooks(w io.Writer) int {
 	return 0
 }
 
-// verified sums what the verifier did for all programs now in the kernel, which here are the probe's. Kernels before 5.16
-// don't say: that is ebpf.ErrNotSupported.
-func verified(w io.Writer) (total, most uint32, name string, err error) {
-	var lines []string
-	for id := ebpf.ProgramID(0); ; {
-		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, os.ErrNotExist) {
-			break
-		} else if err != nil {
-			return 0, 0, "", err
-		}
-		prog, err := ebpf.NewProgramFromID(id)
-		if err != nil {
-			continue // gone in the meantime
-		}
-		info, err := prog.Info()
-		prog.Close()
-		if err != nil {
-			return 0, 0, "", err
-		}
-		n, ok := info.VerifiedInstructions()
-		if !ok {
-			return 0, 0, "", ebpf.ErrNotSupported
-		}
-		total += n
-		if n > most {
-			most, name = n, info.Name
-		}
-		lines = append(lines, fmt.Sprintf("%8d %s", n, info.Name))
+// sayTier prints which tier serves a few system calls where the choice is left to the kernel, and how long that took.
+func sayTier(w io.Writer) {
+	start := time.Now()
+	p, err := probe.Load(probe.Config{Tier: probe.TierAuto, Syscalls: []string{"openat", "close", "connect", "execve", "clone", "setuid"}})
+	if err != nil {
+		fmt.Fprintf(w, "## refused tier %s\n", oneLine(err))
+		return
 	}
-	slices.Sort(lines)
-	slices.Reverse(lines)
-	for _, l := range lines {
-		fmt.Fprintln(w, l)
-	}
-	return total, most, name, nil
+	defer p.Close()
+	tier, reason := p.Tier()
+	fmt.Fprintf(w, "## tier %s, chosen in %.1f s %s\n", tier, time.Since(start).Seconds(), reason)
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", " ") }

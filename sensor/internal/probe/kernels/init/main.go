@@ -16,7 +16,10 @@ import (
 )
 
 // testsTime is how long the tests of one package may take. An emulated machine is some twenty times slower than its host.
-const testsTime = 200 * time.Second
+const testsTime = 400 * time.Second
+
+// hooksTime is how long it may take to load every program, twice.
+const hooksTime = 3 * time.Minute
 
 func main() {
 	if play, ok := parts[filepath.Base(os.Args[0])]; ok {
@@ -52,7 +55,7 @@ func run(w io.Writer) {
 	}
 	// All that follows are processes of their own: what asks the kernel for its features does so when it starts, which for this
 	// process was before there was a /proc.
-	v.add("hooks", child(w, time.Minute, "/proc/self/exe", hooksArg))
+	v.add("hooks", child(w, hooksTime, "/proc/self/exe", hooksArg))
 	dirs, err := filepath.Glob("/tests/*/test")
 	v.add("tests", err)
 	for _, bin := range dirs {

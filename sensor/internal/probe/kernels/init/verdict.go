@@ -40,6 +40,14 @@ func (v *verdict) runTests(w io.Writer, bin string) {
 		}
 	}
 	var out bytes.Buffer
+	if env, err := os.ReadFile(filepath.Join(dir, "env")); err == nil {
+		key, value, _ := strings.Cut(strings.TrimSpace(string(env)), "=")
+		if err := os.Setenv(key, value); err != nil {
+			v.add(bin, err)
+			return
+		}
+		defer os.Unsetenv(key)
+	}
 	// A signal with which the Go runtime preempts a thread may interrupt a system call, which is then made again and seen twice.
 	if err := os.Setenv("GODEBUG", "asyncpreemptoff=1"); err != nil {
 		v.add(bin, err)
