@@ -81,6 +81,15 @@ test-kernels: ## the probe under other kernels in qemu, a few minutes each (SERI
 test-state: ## compare the state with /proc every second for a minute on a busy machine (as root)
 	SHIKRA_LIVE=1 SHIKRA_STATE_TIME=60s $(GO) test -count=1 -v -run TestStateEqualsProc ./sensor/internal/proccheck
 
+.PHONY: test-kernels-fast
+test-kernels-fast: ## two of these kernels and some of the tests: some minutes
+	SERIES=6.1 ARCHES=amd64 TESTS=probe RUN='^Test(Open|Exec|Clone|Sock|Compat|ExactPaths|SelfCheck)$$' sensor/internal/probe/kernels/kernels.sh
+	SERIES=6.12 ARCHES=arm64 TESTS=fexit RUN='^Test(Open|Exec|Clone|ExactPaths|SelfCheck|FexitStructure)$$' sensor/internal/probe/kernels/kernels.sh
+
+.PHONY: budgets
+budgets: ## measure anew what the verifier has to do for each program, under the same kernels
+	BUDGETS=write TESTS=hooks sensor/internal/probe/kernels/kernels.sh
+
 .PHONY: size
 size: build ## the binary's size, against its budget of 30 MB
 	@n=$$(stat -c %s shikra); echo "shikra: $$n bytes of 30000000"; test $$n -lt 30000000

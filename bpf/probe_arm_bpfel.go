@@ -21,7 +21,13 @@ const (
 	ProbeMapCpus                = "cpus"
 	ProbeMapFilters             = "filters"
 	ProbeMapMarks               = "marks"
+	ProbeMapNames               = "names"
+	ProbeMapNoName              = "no_name"
 	ProbeMapRing                = "ring"
+	ProbeProgGetnameExit1       = "getname_exit1"
+	ProbeProgGetnameExit2       = "getname_exit2"
+	ProbeProgGetnameExit3       = "getname_exit3"
+	ProbeProgGetnameReturn      = "getname_return"
 	ProbeProgSchedExec          = "sched_exec"
 	ProbeProgSchedExit          = "sched_exit"
 	ProbeProgSchedFork          = "sched_fork"
@@ -199,6 +205,7 @@ const (
 	ProbeVarCloneNr             = "clone_nr"
 	ProbeVarCodeOf              = "code_of"
 	ProbeVarDynamicSnaplen      = "dynamic_snaplen"
+	ProbeVarExact               = "exact"
 	ProbeVarExecSlot            = "exec_slot"
 	ProbeVarExecveatNr          = "execveat_nr"
 	ProbeVarFexit               = "fexit"
@@ -206,6 +213,8 @@ const (
 	ProbeVarFullcapture         = "fullcapture"
 	ProbeVarInPart              = "in_part"
 	ProbeVarMarksOff            = "marks_off"
+	ProbeVarNameArgs            = "name_args"
+	ProbeVarNamesFull           = "names_full"
 	ProbeVarOnlySlot            = "only_slot"
 	ProbeVarPageKbShift         = "page_kb_shift"
 	ProbeVarPayloadOf           = "payload_of"
@@ -264,6 +273,10 @@ type ProbeSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeProgramSpecs struct {
+	GetnameExit1       *ebpf.ProgramSpec `ebpf:"getname_exit1"`
+	GetnameExit2       *ebpf.ProgramSpec `ebpf:"getname_exit2"`
+	GetnameExit3       *ebpf.ProgramSpec `ebpf:"getname_exit3"`
+	GetnameReturn      *ebpf.ProgramSpec `ebpf:"getname_return"`
 	SchedExec          *ebpf.ProgramSpec `ebpf:"sched_exec"`
 	SchedExit          *ebpf.ProgramSpec `ebpf:"sched_exit"`
 	SchedFork          *ebpf.ProgramSpec `ebpf:"sched_fork"`
@@ -449,6 +462,8 @@ type ProbeMapSpecs struct {
 	Cpus     *ebpf.MapSpec `ebpf:"cpus"`
 	Filters  *ebpf.MapSpec `ebpf:"filters"`
 	Marks    *ebpf.MapSpec `ebpf:"marks"`
+	Names    *ebpf.MapSpec `ebpf:"names"`
+	NoName   *ebpf.MapSpec `ebpf:"no_name"`
 	Ring     *ebpf.MapSpec `ebpf:"ring"`
 }
 
@@ -459,6 +474,7 @@ type ProbeVariableSpecs struct {
 	CloneNr        *ebpf.VariableSpec `ebpf:"clone_nr"`
 	CodeOf         *ebpf.VariableSpec `ebpf:"code_of"`
 	DynamicSnaplen *ebpf.VariableSpec `ebpf:"dynamic_snaplen"`
+	Exact          *ebpf.VariableSpec `ebpf:"exact"`
 	ExecSlot       *ebpf.VariableSpec `ebpf:"exec_slot"`
 	ExecveatNr     *ebpf.VariableSpec `ebpf:"execveat_nr"`
 	Fexit          *ebpf.VariableSpec `ebpf:"fexit"`
@@ -466,6 +482,8 @@ type ProbeVariableSpecs struct {
 	Fullcapture    *ebpf.VariableSpec `ebpf:"fullcapture"`
 	InPart         *ebpf.VariableSpec `ebpf:"in_part"`
 	MarksOff       *ebpf.VariableSpec `ebpf:"marks_off"`
+	NameArgs       *ebpf.VariableSpec `ebpf:"name_args"`
+	NamesFull      *ebpf.VariableSpec `ebpf:"names_full"`
 	OnlySlot       *ebpf.VariableSpec `ebpf:"only_slot"`
 	PageKbShift    *ebpf.VariableSpec `ebpf:"page_kb_shift"`
 	PayloadOf      *ebpf.VariableSpec `ebpf:"payload_of"`
@@ -507,6 +525,8 @@ type ProbeMaps struct {
 	Cpus     *ebpf.Map `ebpf:"cpus"`
 	Filters  *ebpf.Map `ebpf:"filters"`
 	Marks    *ebpf.Map `ebpf:"marks"`
+	Names    *ebpf.Map `ebpf:"names"`
+	NoName   *ebpf.Map `ebpf:"no_name"`
 	Ring     *ebpf.Map `ebpf:"ring"`
 }
 
@@ -517,6 +537,8 @@ func (m *ProbeMaps) Close() error {
 		m.Cpus,
 		m.Filters,
 		m.Marks,
+		m.Names,
+		m.NoName,
 		m.Ring,
 	)
 }
@@ -528,6 +550,7 @@ type ProbeVariables struct {
 	CloneNr        *ebpf.Variable `ebpf:"clone_nr"`
 	CodeOf         *ebpf.Variable `ebpf:"code_of"`
 	DynamicSnaplen *ebpf.Variable `ebpf:"dynamic_snaplen"`
+	Exact          *ebpf.Variable `ebpf:"exact"`
 	ExecSlot       *ebpf.Variable `ebpf:"exec_slot"`
 	ExecveatNr     *ebpf.Variable `ebpf:"execveat_nr"`
 	Fexit          *ebpf.Variable `ebpf:"fexit"`
@@ -535,6 +558,8 @@ type ProbeVariables struct {
 	Fullcapture    *ebpf.Variable `ebpf:"fullcapture"`
 	InPart         *ebpf.Variable `ebpf:"in_part"`
 	MarksOff       *ebpf.Variable `ebpf:"marks_off"`
+	NameArgs       *ebpf.Variable `ebpf:"name_args"`
+	NamesFull      *ebpf.Variable `ebpf:"names_full"`
 	OnlySlot       *ebpf.Variable `ebpf:"only_slot"`
 	PageKbShift    *ebpf.Variable `ebpf:"page_kb_shift"`
 	PayloadOf      *ebpf.Variable `ebpf:"payload_of"`
@@ -555,6 +580,10 @@ type ProbeVariables struct {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbePrograms struct {
+	GetnameExit1       *ebpf.Program `ebpf:"getname_exit1"`
+	GetnameExit2       *ebpf.Program `ebpf:"getname_exit2"`
+	GetnameExit3       *ebpf.Program `ebpf:"getname_exit3"`
+	GetnameReturn      *ebpf.Program `ebpf:"getname_return"`
 	SchedExec          *ebpf.Program `ebpf:"sched_exec"`
 	SchedExit          *ebpf.Program `ebpf:"sched_exit"`
 	SchedFork          *ebpf.Program `ebpf:"sched_fork"`
@@ -733,6 +762,10 @@ type ProbePrograms struct {
 
 func (p *ProbePrograms) Close() error {
 	return _ProbeClose(
+		p.GetnameExit1,
+		p.GetnameExit2,
+		p.GetnameExit3,
+		p.GetnameReturn,
 		p.SchedExec,
 		p.SchedExit,
 		p.SchedFork,

@@ -103,6 +103,9 @@ const (
 const (
 	OriginCompat = 1 // a 32-bit call on a 64-bit kernel
 	OriginCut    = 2 // at least one parameter is shorter than what the program gave
+
+	OriginExact   = 8  // the paths are the kernel's own copies
+	OriginChanged = 16 // and one of them isn't what the program's memory held when the call ended
 )
 
 // The kinds of a cell.

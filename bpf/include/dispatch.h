@@ -33,7 +33,13 @@ __inline_always bool dispatch__wants(struct call *c, s64 ret)
 __inline_always bool dispatch__drops(const struct call *c, s64 ret)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	return tgid == self_tgid || (filter_on && filter__drops(c, read__ret(c->compat, ret), tgid));
+	if (tgid == self_tgid)
+		return true;
+	if (!filter_on || !filter__drops(c, read__ret(c->compat, ret), tgid))
+		return false;
+	if (exact)
+		names__forget((u32)bpf_get_current_pid_tgid(), 31);
+	return true;
 }
 
 /*

@@ -181,14 +181,25 @@ __inline_always u64 filter__zeros(u64 v)
 	return ~(((v & low) + low) | v | low);
 }
 
+/* One of the first three arguments. */
+__inline_always u64 filter__arg(const struct call *c, u8 i)
+{
+	return i == 0 ? read__arg(c, 0) : i == 1 ? read__arg(c, 1) : read__arg(c, 2);
+}
+
 /*
- * The ways that the path at ptr fits. Only an absolute path without anything to be resolved in it is what a module would
+ * The ways that the path of the call fits. Only an absolute path without anything to be resolved in it is what a module would
  * compare; any other fits them all.
  */
-__inline_always u32 filter__path(const struct filters *v, const struct filter *f, struct cpu *c, u64 ptr)
+__inline_always u32 filter__path(const struct filters *v, const struct filter *f, struct cpu *c, const struct call *call)
 {
-	u64 *w = c->filter_path;
-	s64 n = bpf_probe_read_user_str(w, FILTER_PATH_MAX, (void *)ptr);
+	u64 *w = c->filter_path, ptr = filter__arg(call, f->path_arg);
+	struct kept_name *kept = exact ? names__find((u32)bpf_get_current_pid_tgid(), call->nr, f->path_arg, ptr) : NULL;
+	s64 n;
+	if (kept)
+		n = bpf_probe_read_kernel_str(w, FILTER_PATH_MAX, kept->s);
+	else
+		n = bpf_probe_read_user_str(w, FILTER_PATH_MAX, (void *)ptr);
 	if (n <= 2 || n >= FILTER_PATH_MAX || *(u8 *)w != '/')
 		return ~0u;
 	u32 len = n - 1;
@@ -250,12 +261,6 @@ __inline_always u32 filter__port(const struct filter *f, s64 fd)
 			ways |= f->port_ways[i];
 	}
 	return ways;
-}
-
-/* One of the first three arguments. */
-__inline_always u64 filter__arg(const struct call *c, u8 i)
-{
-	return i == 0 ? read__arg(c, 0) : i == 1 ? read__arg(c, 1) : read__arg(c, 2);
 }
 
 __inline_always bool filter__opened_directory(s64 fd)
@@ -329,10 +334,10 @@ __inline_always bool filter__drops(const struct call *c, s64 ret, u32 tgid)
 		if (realtime) {
 			submit__add(&cpu->busy, 1);
 			if (*(volatile u64 *)&cpu->busy == 1)
-				ways &= filter__path(v, f, cpu, filter__arg(c, f->path_arg));
+				ways &= filter__path(v, f, cpu, c);
 			submit__add(&cpu->busy, -1);
 		} else {
-			ways &= filter__path(v, f, cpu, filter__arg(c, f->path_arg));
+			ways &= filter__path(v, f, cpu, c);
 		}
 	}
 	if (unlikely(!(ways & free) && ways & ~f->no_port))

@@ -34,6 +34,8 @@
 
 #define ORIGIN_COMPAT 1 /* a 32-bit call on a 64-bit kernel */
 #define ORIGIN_CUT 2    /* at least one parameter is shorter than what the program gave */
+#define ORIGIN_EXACT 8  /* the paths are the kernel's own copies */
+#define ORIGIN_CHANGED 16 /* and one of them isn't what the program's memory held when the call ended */
 
 /* Most bytes of one string, of all arguments, of the environment, of all cgroups. */
 #define STRING_MAX 4096

@@ -71,6 +71,68 @@ __inline_always void store__user_string(struct rec *r, u64 ptr)
 	store__took(r, at, n);
 }
 
+#define COMPARED 32 /* words of 8 bytes that are compared without asking whether there are so many */
+
+/*
+ * Puts the kernel's copy of argument i, which the program has at ptr, where the next string goes, and says in the CPU's memory
+ * how long it is (forget[1], 0 for none) and which marks the record gets (forget[2]). A function of its own, as each program has
+ * it; where nothing is kept, the verifier drops the call. It answers in memory and has few ways out, each of
+ * which the verifier follows to the end of the program. So it compares pieces of one size, without asking where the string ends:
+ * the first and the last of it, which is all of a path of up to 512 bytes.
+ */
+static __attribute__((noinline)) int store__kept(struct cpu *c, u32 nr, u32 i, u64 ptr)
+{
+	u32 zero = 0;
+	struct kept_name *none = bpf_map_lookup_elem(&no_name, &zero);
+	const struct kept_name *kept = names__find((u32)bpf_get_current_pid_tgid(), nr, i, ptr);
+	*(volatile u64 *)&c->forget[1] = 0;
+	if (!kept || !none)
+		return 0;
+	u64 len = *(volatile u32 *)&kept->len, at = *(volatile u64 *)&c->at & (BODY_MAX - 1);
+	opaque(len);
+	opaque(at);
+	if (len > STRING_MAX)
+		len = STRING_MAX;
+	bpf_probe_read_kernel(c->rec + RECORD_HEADER + at, len, kept->s);
+	*(volatile u64 *)&c->forget[1] = len;
+	*(volatile u64 *)&c->forget[2] = ORIGIN_EXACT;
+	/* Memory that can't be read tells nothing. */
+	if (bpf_probe_read_user(c->path, len, (void *)ptr))
+		return 0;
+	/* What lies behind the end is zero in what was kept. */
+	bpf_probe_read_kernel(c->path + len, 8 * COMPARED, none->s);
+	u64 last = len > 8 * COMPARED ? len - 8 * COMPARED : 0, d = 0;
+	opaque(last);
+	last &= STRING_MAX - 1;
+	if (last > STRING_MAX - 8 * COMPARED)
+		last = STRING_MAX - 8 * COMPARED;
+	const u64 *now = (const u64 *)c->path, *then = (const u64 *)kept->s;
+	const u64 *now_last = (const u64 *)(c->path + last), *then_last = (const u64 *)(kept->s + last);
+#pragma clang loop unroll(disable)
+	for (u32 j = 0; j < COMPARED; j++)
+		d |= (now[j] ^ then[j]) | (now_last[j] ^ then_last[j]);
+	*(volatile u64 *)&c->forget[0] = d;
+	if (*(volatile u64 *)&c->forget[0])
+		*(volatile u64 *)&c->forget[2] = ORIGIN_EXACT | ORIGIN_CHANGED;
+	return 0;
+}
+
+/* The path that argument i, a constant, of the call names: the kernel's own copy where it was kept, else as store__user_string. */
+__inline_always void store__path_arg(struct rec *r, const struct call *c, int i)
+{
+	u64 ptr = read__arg(c, i);
+	if (exact) {
+		store__kept(r->cpu, c->nr, i, ptr);
+		u64 len = *(volatile u64 *)&r->cpu->forget[1];
+		if (len) {
+			store__took(r, store__place(r), len);
+			*(volatile u16 *)(r->p + RECORD_ORIGIN) |= *(volatile u64 *)&r->cpu->forget[2];
+			return;
+		}
+	}
+	store__user_string(r, ptr);
+}
+
 /* A string of the kernel's, of less than max bytes, max a constant of at most STRING_MAX. */
 __inline_always void store__kernel_string(struct rec *r, const void *ptr, u32 max)
 {

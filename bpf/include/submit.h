@@ -141,8 +141,8 @@ __inline_always void submit__scratch(struct rec *r)
  * The dispatcher calls it. Where there is none, it is loaded for fexit of the kernel's function of the call instead: that
  * has the registers as its only argument, so that context is the same.
  */
-#define CALL(name) CALL_IF(name, dispatch__mine)
-#define CALL_IF(name, mine)                                                                                            \
+#define CALL(name) CALL_IF(name, dispatch__mine, names__end)
+#define CALL_IF(name, mine, end)                                                                                       \
 	__inline_always int call_##name(struct call c, s64 ret);                                                       \
 	SEC("tp_btf/sys_exit")                                                                                         \
 	int BPF_PROG(x_##name, struct pt_regs *regs, long ret)                                                         \
@@ -156,7 +156,10 @@ __inline_always void submit__scratch(struct rec *r)
 		c.compat = read__compat();                                                                             \
 		c.slot = read__slot(&c);                                                                               \
 		c.tid = bpf_get_current_pid_tgid();                                                                    \
-		return call_##name(c, read__ret(c.compat, ret));                                                       \
+		call_##name(c, read__ret(c.compat, ret));                                                              \
+		if (exact)                                                                                             \
+			end(c.slot);                                                                                   \
+		return 0;                                                                                              \
 	}                                                                                                              \
 	__inline_always int call_##name(struct call c, s64 ret)
 
@@ -167,7 +170,7 @@ __inline_always void submit__scratch(struct rec *r)
  * own, beside which arm64's 5.10 has no tail calls.
  */
 
-#define CALL_IN_TURNS(name) CALL_IF(name, dispatch__mine_inline)
+#define CALL_IN_TURNS(name) CALL_IF(name, dispatch__mine_inline, (void))
 
 /* The number of this turn, from 0. */
 __inline_always u32 submit__turn(const struct call *c)

@@ -308,6 +308,9 @@ struct task_struct {
 	u64 start_time, start_boottime;
 	char comm[16];
 };
+struct filename {
+	const char *name, *uptr; /* uptr up to 6.19 */
+};
 struct linux_binprm {
 	struct file *file;
 	const char *filename;

@@ -9,7 +9,7 @@ CALL(chdir)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamCharbuf */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	submit__scratch(&r);
 	return 0;
 }
@@ -35,7 +35,7 @@ CALL(chroot)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	submit__scratch(&r);
 	return 0;
 }

@@ -9,7 +9,7 @@ CALL(chmod)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* filename: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* mode: ParamMode */
 	store__u32(&r, read__arg(&c, 1) & 07777);
 	submit__scratch(&r);
@@ -41,7 +41,7 @@ CALL(fchmodat)
 	/* dirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* filename: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* mode: ParamMode */
 	store__u32(&r, read__arg(&c, 2) & 07777);
 	submit__scratch(&r);

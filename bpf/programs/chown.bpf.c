@@ -9,7 +9,7 @@ CALL(chown)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* uid: ParamUint32 */
 	store__u32(&r, read__id(&c, 1));
 	/* gid: ParamUint32 */
@@ -26,7 +26,7 @@ CALL(lchown)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* uid: ParamUint32 */
 	store__u32(&r, read__id(&c, 1));
 	/* gid: ParamUint32 */
@@ -62,7 +62,7 @@ CALL(fchownat)
 	/* dirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* pathname: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* uid: ParamUint32 */
 	store__u32(&r, read__id(&c, 2));
 	/* gid: ParamUint32 */

@@ -9,9 +9,9 @@ CALL(link)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* oldpath: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* newpath: ParamFspath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	submit__scratch(&r);
 	return 0;
 }
@@ -26,11 +26,11 @@ CALL(linkat)
 	/* olddir: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* oldpath: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* newdir: ParamFd */
 	store__s64(&r, read__int(&c, 2));
 	/* newpath: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 3));
+	store__path_arg(&r, &c, 3);
 	/* flags: ParamFlags32 */
 	store__u32(&r, read__arg(&c, 4) & 0x1400 /* AT_SYMLINK_FOLLOW, AT_EMPTY_PATH */);
 	submit__scratch(&r);
@@ -47,7 +47,7 @@ CALL(symlink)
 	/* target: ParamCharbuf */
 	store__user_string(&r, read__arg(&c, 0));
 	/* linkpath: ParamFspath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	submit__scratch(&r);
 	return 0;
 }
@@ -64,7 +64,7 @@ CALL(symlinkat)
 	/* linkdirfd: ParamFd */
 	store__s64(&r, read__int(&c, 1));
 	/* linkpath: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 2));
+	store__path_arg(&r, &c, 2);
 	submit__scratch(&r);
 	return 0;
 }

@@ -9,7 +9,7 @@ CALL(mkdir)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* mode: ParamUint32 */
 	store__u32(&r, read__arg(&c, 1));
 	submit__scratch(&r);
@@ -26,7 +26,7 @@ CALL(mkdirat)
 	/* dirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* path: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* mode: ParamUint32 */
 	store__u32(&r, read__arg(&c, 2));
 	submit__scratch(&r);

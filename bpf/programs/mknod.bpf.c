@@ -21,7 +21,7 @@ CALL(mknod)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	mknod__store(&r, read__arg(&c, 1), read__arg(&c, 2));
 	submit__scratch(&r);
 	return 0;
@@ -37,7 +37,7 @@ CALL(mknodat)
 	/* dirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* path: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	mknod__store(&r, read__arg(&c, 2), read__arg(&c, 3));
 	submit__scratch(&r);
 	return 0;

@@ -11,7 +11,7 @@ CALL(mount)
 	/* dev: ParamCharbuf */
 	store__user_string(&r, read__arg(&c, 0));
 	/* dir: ParamFspath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* type: ParamCharbuf */
 	store__user_string(&r, read__arg(&c, 2));
 	/* flags: ParamFlags32 */
@@ -28,7 +28,7 @@ CALL(umount)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* name: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	submit__scratch(&r);
 	return 0;
 }
@@ -41,7 +41,7 @@ CALL(umount2)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* name: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* flags: ParamFlags32 */
 	store__u32(&r, read__arg(&c, 1) & 0xf);
 	submit__scratch(&r);

@@ -17,7 +17,7 @@ CALL(open)
 	/* fd: ParamFd */
 	store__s64(&r, ret);
 	/* name: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* flags: ParamFlags32 */
 	store__u32(&r, open__flags(flags, &o));
 	/* mode: ParamUint32 */
@@ -42,7 +42,7 @@ CALL(openat)
 	/* dirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* name: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* flags: ParamFlags32 */
 	store__u32(&r, open__flags(flags, &o));
 	/* mode: ParamUint32 */
@@ -70,7 +70,7 @@ CALL(openat2)
 	/* dirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* name: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* flags: ParamFlags32 */
 	store__u32(&r, open__flags(how.flags, &o));
 	/* mode: ParamUint32 */
@@ -94,7 +94,7 @@ CALL(creat)
 	/* fd: ParamFd */
 	store__s64(&r, ret);
 	/* name: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* mode: ParamUint32 */
 	store__u32(&r, read__arg(&c, 1) & 07777);
 	/* dev: ParamUint32 */

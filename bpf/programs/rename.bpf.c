@@ -9,9 +9,9 @@ CALL(rename)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* oldpath: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* newpath: ParamFspath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	submit__scratch(&r);
 	return 0;
 }
@@ -26,11 +26,11 @@ CALL(renameat)
 	/* olddirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* oldpath: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* newdirfd: ParamFd */
 	store__s64(&r, read__int(&c, 2));
 	/* newpath: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 3));
+	store__path_arg(&r, &c, 3);
 	submit__scratch(&r);
 	return 0;
 }
@@ -45,11 +45,11 @@ CALL(renameat2)
 	/* olddirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* oldpath: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* newdirfd: ParamFd */
 	store__s64(&r, read__int(&c, 2));
 	/* newpath: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 3));
+	store__path_arg(&r, &c, 3);
 	/* flags: ParamFlags32 */
 	store__u32(&r, read__arg(&c, 4));
 	submit__scratch(&r);

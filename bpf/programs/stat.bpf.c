@@ -11,7 +11,7 @@
 		/* res: ParamErrno */                                                                                  \
 		store__s64(&r, ret);                                                                                   \
 		/* path: ParamFspath */                                                                                \
-		store__user_string(&r, read__arg(&c, 0));                                                              \
+		store__path_arg(&r, &c, 0);                                                              \
 		submit__scratch(&r);                                                                                   \
 		return 0;                                                                                              \
 	}
@@ -54,7 +54,7 @@ CALL(newfstatat)
 	/* dirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* path: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* flags: ParamFlags32 */
 	store__u32(&r, read__arg(&c, 3) & 0x1900 /* AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH */);
 	submit__scratch(&r);
@@ -69,7 +69,7 @@ CALL(access)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* name: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	/* mode: ParamFlags32 */
 	store__u32(&r, read__arg(&c, 1) & 7 /* X_OK, W_OK, R_OK */);
 	submit__scratch(&r);

@@ -9,7 +9,7 @@ __inline_always int truncate__event(const struct call *c, s64 ret, u64 length)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamFspath */
-	store__user_string(&r, read__arg(c, 0));
+	store__path_arg(&r, c, 0);
 	/* length: ParamUint64 */
 	store__u64(&r, length);
 	submit__scratch(&r);

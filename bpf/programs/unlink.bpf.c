@@ -9,7 +9,7 @@ CALL(unlink)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	submit__scratch(&r);
 	return 0;
 }
@@ -24,7 +24,7 @@ CALL(unlinkat)
 	/* dirfd: ParamFd */
 	store__s64(&r, read__int(&c, 0));
 	/* name: ParamFsrelpath */
-	store__user_string(&r, read__arg(&c, 1));
+	store__path_arg(&r, &c, 1);
 	/* flags: ParamFlags32 */
 	store__u32(&r, read__arg(&c, 2) & 0x200 /* AT_REMOVEDIR */);
 	submit__scratch(&r);
@@ -39,7 +39,7 @@ CALL(rmdir)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* path: ParamFspath */
-	store__user_string(&r, read__arg(&c, 0));
+	store__path_arg(&r, &c, 0);
 	submit__scratch(&r);
 	return 0;
 }

@@ -133,9 +133,12 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 		for _, g := range sel.Ignored {
 			emit(metrics.NotCaptured, float64(len(g.Rules)), g.Name, g.Why)
 		}
+		if n, err := p.PathsNotKept(); err == nil {
+			emit(metrics.PathsNotKept, float64(n))
+		}
 		for _, h := range p.Hooks() {
 			on := 0.0
-			if h.State != probe.StateRefused {
+			if h.State == probe.StateAttached || h.State == probe.StateLoaded {
 				on = 1
 			}
 			emit(metrics.HookActive, on, h.Name, h.Tier)

@@ -65,7 +65,7 @@ func (a *app) probeCmd() *cobra.Command {
 			if err != nil {
 				fmt.Fprintf(a.err, "what would be captured: %v\n", err)
 			}
-			load := probe.Config{Tier: cfg.Probe.Tier}
+			load := probe.Config{Tier: cfg.Probe.Tier, ExactPaths: cfg.Probe.ExactPaths}
 			if sel != nil {
 				load.Syscalls = sel.Names()
 			}

@@ -104,7 +104,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return err
 	}
 	// Not while the modules are compiled: the memory that both take for a while would add up.
-	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, DynamicSnapLen: cfg.Probe.DynamicSnapLen, FullCapture: ports, Syscalls: sel.Names(), Part: sel.Parts(), Tier: cfg.Probe.Tier})
+	p, err := probe.Load(probe.Config{RingBytes: cfg.Probe.RingBytes, SnapLen: cfg.Probe.SnapLen, DynamicSnapLen: cfg.Probe.DynamicSnapLen, FullCapture: ports, Syscalls: sel.Names(), Part: sel.Parts(), Tier: cfg.Probe.Tier, ExactPaths: cfg.Probe.ExactPaths})
 	if err != nil {
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			return fmt.Errorf("watching the kernel needs root, or CAP_BPF and CAP_PERFMON; `shikra probe check` says what is missing: %w", err)
@@ -198,6 +198,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	log.Info("filtering", "syscalls", filters.Len(), "all_files_known", known)
 	if tier, reason := p.Tier(); cfg.Probe.Tier != tier {
 		log.Info("tier chosen", "tier", tier, "reason", reason)
+	}
+	if err := p.SelfCheck(); err != nil {
+		log.Warn("whether the hooks run wasn't checked", "err", err)
 	}
 	for _, h := range p.Hooks() {
 		if h.State != probe.StateAttached && h.State != probe.StateLoaded {

@@ -77,6 +77,7 @@ type Probe struct {
 	FullCapturePorts string `mapstructure:"fullcapture_ports" yaml:"fullcapture_ports"`
 	Filter           bool   `mapstructure:"filter" yaml:"filter"`
 	Tier             string `mapstructure:"tier" yaml:"tier"`
+	ExactPaths       bool   `mapstructure:"exact_paths" yaml:"exact_paths"`
 }
 
 // Base says which system calls are captured beside those that rules name.
@@ -198,6 +199,7 @@ func Keys() []Key {
 		{"probe.tier", "base", "how system calls are watched: base, fexit, or auto, which is fexit where it serves all that are captured", func(c *Config) error {
 			return oneOf(c.Probe.Tier, "base", "fexit", "auto")
 		}},
+		{"probe.exact_paths", false, "keep the kernel's own copies of paths, and mark events whose program changed its own (evt.path_changed)", nil},
 		{"base_syscalls.custom_set", []string{}, "system calls captured beside those that rules name, instead of those that state needs; !name: never captured", nil},
 		{"base_syscalls.repair", false, "instead of those that state needs capture the least by which the rules' events can be read, and custom_set", nil},
 		{"base_syscalls.all", false, "capture also the calls of heavy input and output (read, write, send, recv and their like) that rules or custom_set name", nil},

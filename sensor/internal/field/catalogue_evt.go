@@ -16,6 +16,9 @@ func evtFields() []*Field {
 		return &Field{Name: name, Type: Bool, Read: eventBit(mask), Doc: doc}
 	}
 	failed := Read{Offset: wasmabi.EventBits, Width: U32, Mask: wasmabi.BitFailed}
+	origin := func(name string, mask uint64, doc string) *Field {
+		return &Field{Name: name, Type: Bool, Read: Read{Base: Event, Offset: wasmabi.EventOrigin, Width: U16, Mask: mask}, Doc: doc}
+	}
 	flag := func(name string, flags event.Flags, doc string) *Field {
 		return computed(name, Bool, doc, func(_ *Ctx, e event.Event, _ *Ref, v *Value) {
 			v.setBool(e.Type().Info().Flags&flags != 0)
@@ -43,6 +46,9 @@ func evtFields() []*Field {
 		computed("evt.hostname", String, "Name of the host.", computeHostname),
 		computed("evt.is_async", Bool, "Whether the event was made by the sensor or a module, not by the kernel.", computeIsAsync),
 		computed("evt.asynctype", String, "Name of an event that was made by the sensor or a module.", computeAsyncType),
+
+		origin("evt.path_exact", wasmabi.OriginExact, "Whether the event's paths are the kernel's own copies of what the call was given (probe.exact_paths), and not read from the program's memory when the call ended."),
+		origin("evt.path_changed", wasmabi.OriginChanged, "Whether the program's memory held another path when the call ended than the one that the kernel took, which is the event's: an attempt to deceive whoever reads it there. Known where evt.path_exact is true."),
 
 		hasResult("evt.rawres", Int, Read{Offset: wasmabi.EventRes, Width: I64}, "Result of the call as a number; negative is an error number."),
 		computed("evt.res", String, "Result of the call: SUCCESS, or the error's name such as ENOENT.", computeRes),

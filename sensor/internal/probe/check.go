@@ -51,7 +51,7 @@ func (r Report) String() string {
 	}
 	served := map[string]int{}
 	for _, h := range r.Hooks {
-		if h.State == StateRefused {
+		if h.State == StateRefused || h.State == StateSilent {
 			fmt.Fprintf(&b, "off  %-26s %s (%s)\n", h.Name, h.Reason, strings.Join(h.Serves, ", "))
 		} else if strings.HasPrefix(h.Name, prefix) {
 			served[h.Tier] += len(h.Serves)
@@ -121,7 +121,7 @@ func Check(cfg Config) Report {
 		add(h.name, h.required, h.use, tryTracing(h.typ, h.at, h.attachTo))
 	}
 	add("fexit", false, "system calls at their own functions (probe.tier)", tryFexit(cfg.KernelTypes))
-	add("kprobe", false, "not used yet", tryKprobe())
+	add("kprobe", false, "the kernel's copies of paths where fexit can't be had (probe.exact_paths)", tryKprobe())
 	add("bpf_rdonly_cast", false, "kernel fields without a helper call, from 6.2", haveKfunc("bpf_rdonly_cast"))
 
 	cfg.RingBytes = MinRingBytes
@@ -134,6 +134,9 @@ func Check(cfg Config) Report {
 		if err == nil {
 			err = p.SetEvents(func(event.Type) bool { return true })
 		}
+		if err == nil {
+			add("attached programs run", false, "tried by calls of its own", p.checkSelf())
+		}
 		r.Tier, r.Reason = p.Tier()
 		r.Hooks = p.Hooks()
 	}
@@ -143,6 +146,19 @@ func Check(cfg Config) Report {
 		r.OK = r.OK && (it.OK || !it.Required)
 	}
 	return r
+}
+
+// checkSelf is SelfCheck, with an error for hooks that are silent.
+func (p *Probe) checkSelf() error {
+	if err := p.SelfCheck(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.silent) > 0 {
+		return fmt.Errorf("silent: %s", strings.Join(p.silent, ", "))
+	}
+	return nil
 }
 
 var errNoCap = errors.New("this process doesn't have it")

@@ -214,6 +214,13 @@ func (p *Probe) eachAttached(fn func(name string, st *ebpf.ProgramStats)) error 
 			}
 		}
 	}
+	for i, g := range p.getnames {
+		if prog := p.coll.Programs[g.key]; prog != nil && (i == 0 || g.key != p.getnames[i-1].key) {
+			if err := one(getnameHook, prog); err != nil {
+				return err
+			}
+		}
+	}
 	if p.fexit == nil {
 		return nil
 	}

@@ -19,9 +19,9 @@ const (
 type Hook struct {
 	Name   string   `json:"name"`             // of the program
 	Serves []string `json:"serves"`           // the events or system calls that come from it
-	Tier   string   `json:"tier"`             // TierBase or TierFexit
-	At     []string `json:"at,omitempty"`     // the kernel's functions it is attached to, in TierFexit
-	State  string   `json:"state"`            // StateLoaded, StateAttached or StateRefused
+	Tier   string   `json:"tier"`             // TierBase, TierFexit or TierExact
+	At     []string `json:"at,omitempty"`     // the kernel's functions it is attached to, where that isn't its name
+	State  string   `json:"state"`            // StateLoaded, StateAttached, StateSilent or StateRefused
 	Reason string   `json:"reason,omitempty"` // why it was refused, one line
 }
 
@@ -33,6 +33,11 @@ func (p *Probe) Hooks() []Hook {
 	if p.fexit != nil {
 		out = append(out, p.fexit.hooks()...)
 	}
+	for i := range out {
+		if slices.Contains(p.silent, out[i].Name) && out[i].State == StateAttached {
+			out[i].State, out[i].Reason = StateSilent, "attached, but what should have run it didn't"
+		}
+	}
 	slices.SortFunc(out, func(a, b Hook) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
@@ -42,7 +47,18 @@ func (p *Probe) note(name, state string, err error) {
 	if name == "self" {
 		return
 	}
+	if strings.HasPrefix(name, "getname_") {
+		if state == StateLoaded {
+			return // attachGetname says what became of them all
+		}
+	}
 	h := Hook{Name: name, Tier: TierBase, State: state, Reason: reasonOf(err)}
+	if name == getnameHook {
+		h.Tier = TierExact
+		for _, g := range p.getnames {
+			h.At = append(h.At, g.fn)
+		}
+	}
 	if h.Serves = serves[name]; h.Serves == nil {
 		call := strings.TrimPrefix(name, prefix)
 		h.Serves = []string{call}

@@ -48,6 +48,7 @@ type Config struct {
 	Part           []string  // of Syscalls, those of which only what changes fds makes events: see PartOf
 	Generic        bool      // with Syscalls nil: those that have none of their own too, and unknown numbers (event.UnknownSyscall)
 	TraceSelf      bool      // make events of the sensor's own process too, which otherwise are left out
+	ExactPaths     bool      // keep the kernel's own copies of paths where that can be attached to: see Hooks, TierExact
 	Tier           string    // TierBase, TierFexit or TierAuto; empty is TierBase
 
 	// KernelTypes describes the kernel's types where it doesn't itself (/sys/kernel/btf/vmlinux); nil asks the kernel.
@@ -65,8 +66,9 @@ type Probe struct {
 	n     int            // entries of the map cpus
 	slots map[string]int // loaded system calls by name
 
-	whyBase string // why TierAuto came to be TierBase
-	fexit   *fexit // nil in TierBase; its state is guarded by mu
+	whyBase  string    // why TierAuto came to be TierBase
+	fexit    *fexit    // nil in TierBase; its state is guarded by mu
+	getnames []getname // of ExactPaths
 
 	filterMu  sync.Mutex
 	filtering bool      // guarded by filterMu: a set is in force
@@ -75,6 +77,8 @@ type Probe struct {
 	mu    sync.Mutex
 	links []link.Link // guarded by mu
 	hooks []Hook      // guarded by mu
+
+	silent []string // hooks that SelfCheck found silent; guarded by mu
 
 	running  bool                 // since Attach; guarded by mu
 	asked    map[string]bool      // programs of tracepoints that somebody asked for; guarded by mu
@@ -121,6 +125,8 @@ var serves = map[string][]string{
 	"sched_switch":    {"switch"},
 	"page_fault_user": {"page_fault"},
 	"page_fault_kern": {"page_fault"},
+
+	getnameHook: {"paths of every system call"},
 }
 
 // Load loads the programs. They run from Attach on. The result holds kernel memory until Close.
@@ -177,11 +183,15 @@ func loadTier(cfg Config, ringBytes uint32, atFunctions bool) (*Probe, error) {
 	}
 	spec.Maps["ring"].MaxEntries = ringBytes
 	spec.Maps["cpus"].MaxEntries = uint32(p.n)
+	all := maps.Clone(spec.Programs)
 	programs, err := p.choose(spec)
 	if err != nil {
 		return nil, err
 	}
 	if err := setConstants(spec, ringBytes, &cfg, atFunctions); err != nil {
+		return nil, err
+	}
+	if err := p.addGetname(spec, all); err != nil {
 		return nil, err
 	}
 	if atFunctions {
@@ -614,6 +624,7 @@ func (p *Probe) Attach() error {
 	if len(p.links) > 0 {
 		return nil
 	}
+	p.attachGetname()
 	// The dispatcher comes last: a process that is seen to open a file has been seen to start.
 	for _, name := range []string{"sched_fork", "sched_exec", "sched_exit", "sys_exit"} {
 		prog := p.coll.Programs[name]

@@ -223,7 +223,7 @@ func (w *sweep) one(sc *event.Syscall, nr uint32, args [6]uint64, data []byte, w
 		}
 		return
 	case kills, waits, forgets:
-		if came {
+		if came && res != -int64(unix.ENOSYS) { // a kernel that doesn't have it
 			t.Errorf("%s(%d) comes back with %d", sc.Name, nr, res)
 		}
 	}

@@ -7,6 +7,7 @@
 #   TESTS="probe"       probe, live: the tests of these packages; fexit: those of probe again, in the tier of that name, where the
 #                       kernel has it; whole: the sensor with its default rules, on a short scene; hooks: only load and attach
 #   RUN='TestOpen'      only these tests
+#   BUDGETS=write       take what the verifier had to do for budgets.txt, instead of comparing with it
 #   BOOT_TIMEOUT=900    seconds a machine may take
 #   SHIKRA_DEBIAN_MIRROR  where Debian is, without the suite; by default where this machine's apt has it from
 #
@@ -144,10 +145,14 @@ build() {
 	for t in $tests; do
 		case $t in
 		hooks) continue ;;
-		probe) pkg=sensor/internal/probe ;;
+		probe)
+			mkdir -p "$d/tests/probe"
+			echo SHIKRA_PROBE_EXACT=1 >"$d/tests/probe/env"
+			pkg=sensor/internal/probe
+			;;
 		fexit)
 			mkdir -p "$d/tests/fexit"
-			echo SHIKRA_PROBE_TIER=fexit >"$d/tests/fexit/env"
+			printf 'SHIKRA_PROBE_TIER=fexit\nSHIKRA_PROBE_EXACT=1\n' >"$d/tests/fexit/env"
 			pkg=sensor/internal/probe
 			;;
 		live) pkg=sensor/internal/source/live ;;
@@ -162,7 +167,7 @@ build() {
 		[ ! -d "$root/$pkg/testdata" ] || cp -r "$root/$pkg/testdata" "$d/tests/$t/"
 		[ -z "${RUN:-}" ] || echo "$RUN" >"$d/tests/$t/run"
 		# Speed, of which an emulated machine says nothing, and a comparison with the C source, which isn't there.
-		local skip='LoadTime|Whole.*|RecordHeader'
+		local skip='LoadTime|Whole.*|RecordHeader|Budgets'
 		# Of the tier fexit: what comes to no function of a system call, what is of another tier, and what would take hours.
 		[ $t != fexit ] || skip="$skip|UnknownNumbers|EveryProgramLoads|Every.*Syscall|Refused|Config|OwnEvents|Lost.*|Busy|Check|SetSyscalls|FilterLikeModel|FilterCloses"
 		echo "^Test($skip)\$" >"$d/tests/$t/skip"
@@ -195,6 +200,17 @@ boot() {
 		</dev/null >"$log" 2>&1 || true
 }
 
+budgets=$here/budgets.txt
+# over KERNEL: the programs that cost the verifier more than their budget and a quarter of it, of those just measured.
+over() {
+	sed -n 's/^cost //p' "$work/said" | awk -v kernel="$1" '
+		NR == FNR { if (FNR > 1 && $1 == kernel) has = 1; b[$1, $2] = $3; next }
+		has && !(kernel SUBSEP $1 in b) { print "fail budget of " $1 ": none; make budgets" }
+		has && $2 > b[kernel, $1] * 1.25 + 500 { print "fail budget of " $1 ": " $2 " instructions verified, not " b[kernel, $1] "; make budgets" }
+		has && $2 == 0 { print "fail budget of " $1 ": refused" }
+	' "$budgets" -
+}
+
 failed=0
 for arch in $arches; do
 	for s in $series; do
@@ -213,6 +229,12 @@ for arch in $arches; do
 		if done=$(grep '^done ' "$work/said"); then
 			echo "$s $arch: $(sed -n 's/^kernel //p' "$work/said"): $(sed -n 's/^hooks //p' "$work/said"); tier $(sed -n 's/^tier //p' "$work/said"); ${done#done }; $((SECONDS - start)) s"
 			case $done in *" 0 failed"*) ;; *) failed=1 ;; esac
+			if [ "${BUDGETS:-}" = write ]; then
+				sed -n "s/^cost \\([^ ]*\\) \\([0-9]*\\).*/$s-$arch \\1 \\2/p" "$work/said" >>"$work/costs"
+			elif over "$s-$arch" >"$work/over" && [ -s "$work/over" ]; then
+				cat "$work/over" >>"$work/said"
+				failed=1
+			fi
 		else
 			echo "$s $arch: the machine didn't come to an end within $timeout s; its last words:"
 			tail -n 5 "$log" | sed 's/^/    /'
@@ -222,5 +244,11 @@ for arch in $arches; do
 		grep -E '^(refused|fail|skip) ' "$work/said" | grep -vE '^skip .* has no system call' | head -n "${FIRST:-12}" | sed 's/^/    /' || true
 	done
 done
+if [ -s "$work/costs" ] && [ $failed = 0 ]; then
+	{
+		echo "# What the verifier has to go through for each program, in instructions: kernel, program, instructions. make budgets writes this."
+		sort -k1,1V -k2,2 "$work/costs"
+	} >"$budgets"
+fi
 echo "consoles: $cache/log"
 exit $failed

@@ -40,8 +40,9 @@ func (v *verdict) runTests(w io.Writer, bin string) {
 		}
 	}
 	var out bytes.Buffer
-	if env, err := os.ReadFile(filepath.Join(dir, "env")); err == nil {
-		key, value, _ := strings.Cut(strings.TrimSpace(string(env)), "=")
+	env, _ := os.ReadFile(filepath.Join(dir, "env")) // none without
+	for line := range strings.Lines(string(env)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		if err := os.Setenv(key, value); err != nil {
 			v.add(bin, err)
 			return

@@ -1,0 +1,181 @@
+package probe
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/shikra-sensor/shikra/bpf"
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+)
+
+const readsDoc = "../../../docs/reads.md"
+
+// made are the events that the probe makes, but for GENERIC_X, by name.
+func made(t *testing.T) []event.Type {
+	t.Helper()
+	spec, err := bpf.LoadProbe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := map[event.Type]bool{event.ProcexitV1E: true}
+	for _, tp := range tracepoints {
+		types[tp.typ] = true
+	}
+	for _, sc := range event.Syscalls() {
+		if spec.Programs[program(sc.Name)] != nil && sc.Exit != event.GenericX {
+			types[sc.Exit] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(types), func(a, b event.Type) int { return strings.Compare(a.Info().Name, b.Info().Name) })
+}
+
+func renderReads(t *testing.T) []byte {
+	var b bytes.Buffer
+	b.WriteString(`# What is read when
+
+Made by the tests of sensor/internal/probe from its table; don't edit.
+
+An event is made when its call ends. What it says was read then, and not when the kernel acted on it. Where from decides what that is worth:
+
+| from | what it is |
+|---|---|
+| registers | the call's arguments and result, as the kernel had them |
+| kernel | objects of the kernel: what is behind an fd, the task, the socket. Exact, but for an fd that another thread has closed and opened anew meanwhile |
+| path | a path in the program's memory, which another thread may change between the kernel's reading and ours. With ` + "`probe.exact_paths`" + ` the kernel's own copy, where that could be kept: then ` + "`evt.path_exact`" + ` is true, and ` + "`evt.path_changed`" + ` when the memory held something else in the end |
+| memory | anything else in the program's memory: it may have been changed, and be what the kernel never saw |
+
+Events of a successful exec have the new program's arguments and environment from its memory before its first instruction, and the
+file's path (` + "`filename`" + `, ` + "`trusted_exepath`" + `) from the kernel; of a failed one filename is from the program's memory. Flags of clone3 are from memory where the new task itself
+doesn't show them. A symbolic link that is changed between the kernel's walk and a later look at the same path is another matter: only
+` + "`dev`, `ino` and `fs.path`" + ` of an fd say which file it was.
+
+| event | registers | kernel | path | memory |
+|---|---|---|---|---|
+`)
+	for _, typ := range made(t) {
+		var by [4][]string
+		for i, p := range typ.Info().Params {
+			from := ReadsFrom(typ, i)
+			by[from] = append(by[from], p.Name)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", typ.Info().Name, strings.Join(by[FromRegisters], " "), strings.Join(by[FromKernel], " "), strings.Join(by[FromPath], " "), strings.Join(by[FromMemory], " "))
+	}
+	b.WriteString("| all others | ID nativeID nr res arg0 arg1 arg2 arg3 arg4 arg5 | | | of ia32's socketcall and ipc the arguments |\n")
+	return bytes.ReplaceAll(b.Bytes(), []byte("|  |"), []byte("| |"))
+}
+
+// TestReadsDoc: every event has its line in the docs.
+func TestReadsDoc(t *testing.T) {
+	if _, err := os.Stat(objects[0].file); err != nil {
+		t.Skip("not run in the repository")
+	}
+	want := renderReads(t)
+	if *update {
+		if err := os.WriteFile(readsDoc, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	doc, err := os.ReadFile(readsDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(doc, want) {
+		t.Error("docs/reads.md is out of date: go test ./sensor/internal/probe -run TestReadsDoc -update")
+	}
+	for _, typ := range made(t) {
+		if !bytes.Contains(doc, []byte("\n| "+typ.Info().Name+" | ")) {
+			t.Errorf("%s has no line", typ.Info().Name)
+		}
+	}
+}
+
+// TestReadsTable: the exceptions name parameters that there are.
+func TestReadsTable(t *testing.T) {
+	have := map[string]bool{}
+	for _, typ := range made(t) {
+		for _, p := range typ.Info().Params {
+			have[typ.Info().Name+" "+p.Name] = true
+		}
+	}
+	for _, table := range []map[string][]string{fromKernel, fromMemory} {
+		for name, params := range table {
+			for _, p := range params {
+				if !have[name+" "+p] {
+					t.Errorf("%s has no parameter %s", name, p)
+				}
+			}
+		}
+	}
+}
+
+// TestReadsSources compares the table with the programs, where their source says in one line what a parameter is.
+func TestReadsSources(t *testing.T) {
+	files, err := filepath.Glob("../../../bpf/programs/*.bpf.c")
+	if err != nil || len(files) == 0 {
+		t.Skip("not run in the repository: there are no sources")
+	}
+	types := map[string]event.Type{}
+	for _, typ := range made(t) {
+		types[strings.ToUpper(strings.NewReplacer("_", "").Replace(typ.String()))] = typ
+	}
+	begin := regexp.MustCompile(`(?:BEGIN|RESERVE)\(&r, &c, (\w+)\)`)
+	param := regexp.MustCompile(`^\s*/\* (\w+): Param`)
+	kinds := []struct {
+		re   *regexp.Regexp
+		from ReadFrom
+	}{
+		{regexp.MustCompile(`^\s*store__path_arg\(`), FromPath},
+		{regexp.MustCompile(`^\s*store__(user_string|user_bytes|user_sockaddr|received|sent)\(`), FromMemory},
+		{regexp.MustCompile(`^\s*store__[su]\d+\(&r, (ret|\(?\w*\)?read__(arg|int|id)\(&c, \d\))\);`), FromRegisters},
+	}
+	n := 0
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var typ event.Type
+		known, name := false, ""
+		for line := range strings.Lines(string(src)) {
+			if m := begin.FindStringSubmatch(line); m != nil {
+				typ, known = types[strings.ReplaceAll(m[1], "_", "")]
+				if !known { // SYSCALL_OPENAT_2_X is SyscallOpenatV2X
+					typ, known = types[strings.ReplaceAll(regexp.MustCompile(`_(\d+)_([XE])$`).ReplaceAllString(m[1], "V${1}${2}"), "_", "")]
+				}
+				continue
+			}
+			if m := param.FindStringSubmatch(line); m != nil {
+				name = m[1]
+				continue
+			}
+			if name == "" || !known {
+				continue
+			}
+			for _, k := range kinds {
+				if !k.re.MatchString(line) {
+					continue
+				}
+				i := slices.IndexFunc(typ.Info().Params, func(p event.Param) bool { return p.Name == name })
+				if i < 0 {
+					t.Errorf("%s: %s has no parameter %s", filepath.Base(f), typ, name)
+				} else if got := ReadsFrom(typ, i); got != k.from {
+					t.Errorf("%s: %s of %s comes from %s, the table says %s", filepath.Base(f), name, typ, k.from, got)
+				} else {
+					n++
+				}
+			}
+			name = ""
+		}
+	}
+	if n < 200 {
+		t.Errorf("only %d parameters were compared", n)
+	}
+	t.Logf("%d parameters compared", n)
+}
