@@ -82,7 +82,11 @@ __inline_always u32 read__slot(const struct call *c)
 		return UNKNOWN_SLOT;
 	if (read__is_multiplexer(c))
 		return sub_slot[read__multiplexer(c)][read__sub(c) & 31] & (SLOTS - 1);
-	return slot_of[c->compat & 1][c->nr & (NATIVE - 1)] & (SLOTS - 1);
+	/* The compiler knows the bounds, and would leave out what verifiers of arm64's 5.10 and 6.1 want to see. */
+	u64 compat = c->compat, nr = c->nr;
+	opaque(compat);
+	opaque(nr);
+	return slot_of[compat & 1][nr & (NATIVE - 1)] & (SLOTS - 1);
 }
 
 /*
