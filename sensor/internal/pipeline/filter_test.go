@@ -263,7 +263,8 @@ func randomRules(t testing.TB, r *rand.Rand) string {
 	add("proc.name", testkit.Programs[:4]...)
 	add("proc.cwd", "/etc", "/")
 	types := []string{"openat", "openat", "openat", "close", "unlinkat", "connect", "dup2", "fchmod", "chdir", "fchdir", "execve"}
-	outs := []string{"%proc.name %fd.name %evt.res", "%proc.name", "%evt.args", "%fd.name %fs.path.name %proc.cwd", "%evt.type %proc.fdopencount"}
+	outs := []string{"%proc.name %fd.name %evt.res", "%proc.name", "%evt.args", "%fd.name %fs.path.name %proc.cwd", "%evt.type %proc.fdopencount",
+		"%fd.type %evt.arg.fd", "%proc.fdopencount %fd.num"}
 	var out strings.Builder
 	for i := range 1 + r.Intn(3) {
 		typ := "evt.type = " + types[r.Intn(len(types))]

@@ -45,7 +45,7 @@ func Of(rules []*check.Rule, types []event.Type) *wasmabi.Needs {
 			all = all.or(alts)
 			use := uses(r, t)
 			use.add(&looks[i], t)
-			files = files || use.files && !alts.allOnSockets()
+			files = files || use.others || use.own && !alts.allOnSockets()
 			if use.data {
 				p := data[t]
 				if p == nil {
@@ -137,8 +137,9 @@ func payload(types []event.Type, data map[event.Type]*ports) []wasmabi.Payload {
 	return out
 }
 
-// use says what fields look at beyond the event's own words.
-type use struct{ data, files bool }
+// use says what fields look at beyond the event's own words: the call's data, the file it acts on (own), and other files of the
+// process, which are there whatever the event's own file is.
+type use struct{ data, own, others bool }
 
 // outputs are the fields of an output, and whether they could be read.
 type outputs struct {
@@ -156,7 +157,7 @@ func readOutput(text string) outputs {
 
 func (u *use) add(o *outputs, t event.Type) {
 	if o.bad {
-		*u = use{true, true}
+		*u = use{true, true, true}
 	}
 	for i := range o.refs {
 		u.field(&o.refs[i], t)
@@ -197,7 +198,7 @@ func (u *use) field(r *field.Ref, t event.Type) {
 		u.data = true
 	case r.Name == "evt.args" || r.Name == "evt.info":
 		u.data = u.data || slices.ContainsFunc(in.Params, isData)
-		u.files = u.files || namesFiles(t)
+		u.others = u.others || namesFiles(t)
 	case r.Name == "evt.arg" || r.Name == "evt.rawarg":
 		for i := range in.Params {
 			p := &in.Params[i]
@@ -205,13 +206,13 @@ func (u *use) field(r *field.Ref, t event.Type) {
 				continue
 			}
 			u.data = u.data || isData(*p)
-			u.files = u.files || r.Name == "evt.arg" && (namesFile(p) && !strings.Contains(p.Name, "dir") || p.Type == event.ParamFdlist)
+			u.others = u.others || r.Name == "evt.arg" && (namesFile(p) && !strings.Contains(p.Name, "dir") || p.Type == event.ParamFdlist)
 		}
 	case r.Class() == "fdlist" || strings.HasPrefix(r.Name, "proc.fd") && r.Name != "proc.fdlimit" || r.Name == "fd.types":
-		u.files = true
+		u.others = true
 	case r.Class() == "fd" || r.Class() == "fs.path" || r.Name == "evt.buflen" || r.Name == "evt.category" ||
 		strings.HasPrefix(r.Name, "evt.abspath") || strings.HasPrefix(r.Name, "evt.is_syslog") || strings.HasPrefix(r.Name, "evt.count.error"):
-		u.files = u.files || !tellsOfItsFile(t)
+		u.own = u.own || !tellsOfItsFile(t)
 	}
 }
 

@@ -1,0 +1,54 @@
+package need_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/ast"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/check"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/need"
+	"github.com/shikra-sensor/shikra/sensor/internal/rule/parse"
+	"github.com/shikra-sensor/shikra/wasmabi"
+)
+
+func needs(t *testing.T, condition, output string, types ...event.Type) *wasmabi.Needs {
+	t.Helper()
+	f, ds := parse.File("r.yaml", []byte("- rule: r\n  desc: d\n  condition: "+condition+"\n  output: \""+output+"\"\n  priority: INFO\n"))
+	if f == nil {
+		t.Fatal(ds.Err())
+	}
+	p, ds := check.Check([]*ast.File{f}, check.Options{})
+	if p == nil {
+		t.Fatal(ds.Err())
+	}
+	return need.Of(p.Rules, types)
+}
+
+// TestFiles: by which events a rule looks at files that other events opened, so that no open may be left out.
+func TestFiles(t *testing.T) {
+	fchmod, openat, poll := event.SyscallFchmodX, event.SyscallOpenatV2X, event.SyscallPollX
+	for _, c := range []struct {
+		condition, output string
+		t                 event.Type
+		want              bool
+	}{
+		{"evt.type = fchmod", "%proc.name", fchmod, false},
+		{"evt.type = fchmod and fd.name = /etc/shadow", "x", fchmod, true},
+		{"evt.type = fchmod", "%fd.name", fchmod, true},
+		{"evt.type = openat and fd.name = /etc/shadow", "%fd.name", openat, false},
+		// What it acts on is a socket, and those are always known.
+		{"evt.type = fchmod and fd.sport = 22", "%fd.name", fchmod, false},
+		// But the others that the process has open are files.
+		{"evt.type = fchmod and fd.sport = 22", "%proc.fdopencount", fchmod, true},
+		{"evt.type = openat", "%proc.fdopencount", openat, true},
+		{"evt.type = poll", "%fdlist.names", poll, true},
+		{"evt.type = poll", "%evt.args", poll, true},
+		{"evt.type = poll", "%evt.res", poll, false},
+	} {
+		n := needs(t, c.condition, c.output, c.t)
+		if got := slices.Contains(n.Files, uint16(c.t)); got != c.want {
+			t.Errorf("%s, output %s: looks at files is %v, not %v", c.condition, c.output, got, c.want)
+		}
+	}
+}
