@@ -36,7 +36,6 @@ type Watcher struct {
 	over   bool  // pending has exceeded the threshold and waits for its reaction
 	wait   Delta // what no reaction has told of yet
 	bucket bucket
-	fake   uint64 // losses made up
 }
 
 // New returns a Watcher whose first look is the one that all later ones compare with.

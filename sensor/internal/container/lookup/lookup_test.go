@@ -63,8 +63,10 @@ func answer(t *testing.T, l *lookup.Lookup, most time.Duration) container.Answer
 func TestSocketComesAndGoes(t *testing.T) {
 	root := folder(t)
 	l := newLookup(t, lookup.Config{Root: root, Sockets: []lookup.Socket{{Engine: "docker", Path: "/run/docker.sock"}}})
-	if !l.Request(id("a"), container.KindDocker, -1, 0) || !l.Request(id("a"), container.KindDocker, -1, 0) {
-		t.Error("refused")
+	for range 2 { // the second is the first's
+		if !l.Request(id("a"), container.KindDocker, -1, 0) {
+			t.Error("refused")
+		}
 	}
 	time.Sleep(300 * time.Millisecond)
 	if st := l.Stats(); st.Waiting != 1 || st.Requests != 1 || len(st.Engines) != 0 {
