@@ -30,7 +30,7 @@ func TestEventArgs(t *testing.T) {
 		{event.SyscallGetcwdX, []any{-34, missing{}}, "res=-34(ERANGE) path=<NA>"},
 
 		{event.SyscallBrkV4X, []any{0x5555aaaa, 10, 9, 0, 0x5555aaab}, "res=5555AAAA vm_size=10 vm_rss=9 vm_swap=0 addr=5555AAAB"},
-		{event.SyscallMmapX, []any{0x7f0000001000, 10, 9, 8, 0, 4096, 3, 10, -1, 0},
+		{event.SyscallMmapX, []any{int64(0x7f0000001000), 10, 9, 8, 0, 4096, 3, 10, -1, 0},
 			"res=139637976731648 vm_size=10 vm_rss=9 vm_swap=8 addr=0 length=4096 prot=3(PROT_READ|PROT_WRITE) flags=10(MAP_PRIVATE|MAP_ANONYMOUS) fd=-1(EPERM) offset=0"},
 		{event.SyscallMmap2X, []any{-22, 10, 9, 8, 0xABC, 4096, 0, 2, 3, 7},
 			"res=-22(EINVAL) vm_size=10 vm_rss=9 vm_swap=8 addr=ABC length=4096 prot=0(PROT_NONE) flags=2(MAP_PRIVATE) fd=3(<f>/etc/shadow) pgoffset=7"},
@@ -46,7 +46,7 @@ func TestEventArgs(t *testing.T) {
 		{event.SyscallSetrlimitX, []any{-22, 2, 1, 255}, "res=-22(EINVAL) cur=2 max=1 resource=255(RLIMIT_UNKNOWN)"},
 		{event.SyscallPrlimitX, []any{0, 0, 0, 1024, 4096, 200, 7}, "res=0 newcur=0 newmax=0 oldcur=1024 oldmax=4096 pid=200 resource=7(RLIMIT_NOFILE)"},
 		{event.SyscallNanosleepX, []any{0, 1000003}, "res=0 interval=1000003(0.001s)"},
-		{event.SyscallNanosleepX, []any{-4, 90_000_000_000}, "res=-4(EINTR) interval=90000000000(90s)"},
+		{event.SyscallNanosleepX, []any{-4, int64(90_000_000_000)}, "res=-4(EINTR) interval=90000000000(90s)"},
 		{event.SyscallGetuidX, []any{0}, "uid=0(root)"},
 		{event.SyscallGetegidX, []any{5}, "egid=5(<NA>)"},
 		{event.SyscallGetresuidX, []any{0, 0, 33, -1}, "res=0 ruid=0(root) euid=33(<NA>) suid=-1(<NONE>)"},
@@ -81,6 +81,8 @@ func TestEventArgs(t *testing.T) {
 			switch v := v.(type) {
 			case int:
 				b.Int(int64(v))
+			case int64:
+				b.Int(v)
 			case string:
 				b.String(v)
 			case []byte:
