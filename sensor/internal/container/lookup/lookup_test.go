@@ -102,6 +102,9 @@ func TestQueue(t *testing.T) {
 	if a := answer(t, l, 10*time.Second); a.ID != string(id("a")) {
 		t.Errorf("%+v", a)
 	}
+	for end := time.Now().Add(10 * time.Second); l.Stats().Engines[0].NotFound == 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond) // the other is asked for beside
+	}
 	if st := l.Stats(); st.Engines[0].NotFound == 0 || st.Engines[0].Failed != 0 {
 		t.Errorf("%+v", st)
 	}
