@@ -38,8 +38,9 @@ type callOf struct {
 // tests collects what the tests have proven, each by an event that came and by its program's count of events, which moved.
 var tests struct {
 	sync.Mutex
-	by     map[callOf]string // guarded by Mutex; how far
-	compat bool              // this kernel runs 32-bit programs; set before the tests that make calls in them
+	by      map[callOf]string // guarded by Mutex; how far
+	skipped map[string]bool   // guarded by Mutex; calls of which a case can't be had on this kernel
+	compat  bool              // this kernel runs 32-bit programs; set before the tests that make calls in them
 }
 
 // proven notes that a test of a system call has passed.
@@ -52,6 +53,16 @@ func proven(name string, arch event.Arch, how string) {
 	if c := (callOf{archNames[arch], name}); tests.by[c] != testedParams {
 		tests.by[c] = how
 	}
+}
+
+// skipped notes that a case of a system call can't be had on this kernel, which then proves less of that call.
+func skipped(name string) {
+	tests.Lock()
+	defer tests.Unlock()
+	if tests.skipped == nil {
+		tests.skipped = map[string]bool{}
+	}
+	tests.skipped[name] = true
 }
 
 // testedFile holds what a whole run on an architecture has proven: lines of a system call, the architecture of the program
@@ -78,19 +89,21 @@ func formatTested(by map[callOf]string) string {
 	return strings.Join(lines, "")
 }
 
-// objects are the probe's objects of the architectures in the table.
+// objects are the probe's objects of the architectures in the table, and whether tests have run there.
 var objects = []struct {
 	file           string
 	native, compat event.Arch
+	tested         bool
 }{
-	{"../../../bpf/probe_x86_bpfel.o", event.ArchAMD64, event.ArchIA32},
-	{"../../../bpf/probe_arm64_bpfel.o", event.ArchARM64, event.ArchARM},
+	{"../../../bpf/probe_x86_bpfel.o", event.ArchAMD64, event.ArchIA32, true},
+	{"../../../bpf/probe_arm64_bpfel.o", event.ArchARM64, event.ArchARM, true},
+	{"../../../bpf/probe_riscv_bpfel.o", event.ArchRISCV64, event.ArchRISCV64, false},
 }
 
 // renderCoverage makes docs/coverage.md from the table of system calls, the programs in the objects and what tests proved.
 func renderCoverage(t *testing.T) []byte {
 	t.Helper()
-	columns := []event.Arch{event.ArchAMD64, event.ArchIA32, event.ArchARM64, event.ArchARM}
+	columns := []event.Arch{event.ArchAMD64, event.ArchIA32, event.ArchARM64, event.ArchARM, event.ArchRISCV64}
 	parsed, all := map[event.Arch]int{}, map[event.Arch]int{}
 	specs := map[event.Arch]*ebpf.CollectionSpec{}
 	tested := map[callOf]string{}
@@ -100,6 +113,9 @@ func renderCoverage(t *testing.T) []byte {
 			t.Fatal(err)
 		}
 		specs[o.native], specs[o.compat] = spec, spec
+		if !o.tested {
+			continue
+		}
 		by, err := readTested(archNames[o.native])
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +158,7 @@ func renderCoverage(t *testing.T) []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString(coverageHead)
-	b.WriteString("| | amd64 | ia32 | arm64 | arm |\n|---|---:|---:|---:|---:|\n")
+	b.WriteString("| | amd64 | ia32 | arm64 | arm | riscv64 |\n|---|---:|---:|---:|---:|---:|\n")
 	for _, line := range []struct {
 		name string
 		n    func(a event.Arch) int
@@ -157,7 +173,7 @@ func renderCoverage(t *testing.T) []byte {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n| system call | event | amd64 | ia32 | arm64 | arm |\n|---|---|---|---|---|---|\n")
+	b.WriteString("\n| system call | event | amd64 | ia32 | arm64 | arm | riscv64 |\n|---|---|---|---|---|---|---|\n")
 	b.Write(rows.Bytes())
 	return b.Bytes()
 }
@@ -191,6 +207,9 @@ number, what becomes of the call, and whether that is tested. ia32 is what 32-bi
   names the one it is made through.
 - exit and exit_group have no end that could be seen: their event is procexit. The kernel wipes the number of sigreturn and
   rt_sigreturn while they run: both are seen as rt_sigreturn.
+- What is tested on amd64 and ia32, and on arm64 and arm, comes from whole runs under Debian's kernels, those of arm64 emulated. A
+  kernel of 32-bit arm and one of riscv64 were never at hand: arm's calls are proven by 32-bit programs on arm64, and the column of
+  riscv64 tells what its build of the probe would make of each call, tested by nothing. Neither build has met its verifier.
 
 `
 
@@ -216,7 +235,8 @@ func TestCoverageDoc(t *testing.T) {
 }
 
 // checkCoverage holds what a whole run has proven against what has to be: every system call of this machine, those with a
-// program of their own by cases for their parameters, and all that testdata says of this architecture.
+// program of their own by cases for their parameters, and all that testdata says of this architecture, no less and no more. Less
+// will do of a call whose cases this kernel lets skip, and of 32-bit programs where it runs none.
 func checkCoverage() error {
 	served, err := Catalogue()
 	if err != nil {
@@ -233,7 +253,7 @@ func checkCoverage() error {
 				continue
 			}
 			how := tests.by[callOf{archNames[arch], s.Syscall.Name}]
-			if how != testedParams && (how != testedCall || s.Program != generic && arch == native) {
+			if how != testedParams && (how != testedCall || s.Program != generic && arch == native && !tests.skipped[s.Syscall.Name]) {
 				lacks = append(lacks, s.Syscall.Name+" of "+archNames[arch])
 			}
 		}
@@ -245,13 +265,56 @@ func checkCoverage() error {
 	if err != nil {
 		return err
 	}
-	if !maps.Equal(said, tests.by) && tests.compat {
-		for c, how := range said {
-			if tests.by[c] != how {
-				lacks = append(lacks, fmt.Sprintf("%s of %s is %q there", c.name, c.arch, how))
-			}
-		}
+	excused := func(c callOf) bool {
+		return tests.skipped[c.name] && tests.by[c] == testedCall || compat >= 0 && c.arch == archNames[compat] && !tests.compat
+	}
+	if lacks = differences(said, tests.by, excused); len(lacks) > 0 {
 		return fmt.Errorf("%s says something else (-update writes it anew): %s\n%s", testedFile(runtime.GOARCH), strings.Join(lacks, ", "), formatTested(tests.by))
 	}
 	return nil
+}
+
+// differences says where by isn't what was said, except of excused calls of which it is less.
+func differences(said, by map[callOf]string, excused func(callOf) bool) []string {
+	var out []string
+	for c, how := range said {
+		if got := by[c]; got != how && (len(got) > len(how) || !excused(c)) {
+			out = append(out, fmt.Sprintf("%s of %s is %q there, not %q", c.name, c.arch, how, got))
+		}
+	}
+	for c, got := range by {
+		if _, ok := said[c]; !ok {
+			out = append(out, fmt.Sprintf("%s of %s isn't there, but %q", c.name, c.arch, got))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestCoverageDifferences: what a kernel proves less is excused where it has to be, what it proves more never.
+func TestCoverageDifferences(t *testing.T) {
+	c := callOf{"amd64", "open_by_handle_at"}
+	for _, tt := range []struct {
+		said, got string // none where empty
+		excused   bool
+		ok        bool
+	}{
+		{testedParams, testedParams, false, true},
+		{testedParams, testedCall, false, false},
+		{testedParams, testedCall, true, true},
+		{testedParams, "", true, true},
+		{testedParams, "", false, false},
+		{testedCall, testedParams, true, false},
+		{"", testedCall, true, false},
+	} {
+		maps := [2]map[callOf]string{{}, {}}
+		for i, how := range []string{tt.said, tt.got} {
+			if how != "" {
+				maps[i][c] = how
+			}
+		}
+		if got := differences(maps[0], maps[1], func(callOf) bool { return tt.excused }); (len(got) == 0) != tt.ok {
+			t.Errorf("said %q, got %q, excused %v: %v", tt.said, tt.got, tt.excused, got)
+		}
+	}
 }
