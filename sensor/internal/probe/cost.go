@@ -17,7 +17,7 @@ import (
 type Cost struct {
 	Program      string
 	Instructions int           // it went through, those of all branches; 0 when it refused the program
-	Took         time.Duration // to relocate, verify and compile it
+	Took         time.Duration // to relocate, verify and compile it; 0 from Probe.Costs
 	Err          error         // why it was refused
 }
 
@@ -61,6 +61,24 @@ func Costs(each func(Cost)) error {
 		each(c)
 	}
 	return nil
+}
+
+// Costs returns what each loaded program did cost, in order of name, and false where the kernel doesn't remember that, which it
+// does since 5.16 (verified_insns of struct bpf_prog_info, include/uapi/linux/bpf.h).
+func (p *Probe) Costs() ([]Cost, bool) {
+	var out []Cost
+	for _, name := range slices.Sorted(maps.Keys(p.coll.Programs)) {
+		info, err := p.coll.Programs[name].Info()
+		if err != nil {
+			return nil, false
+		}
+		n, ok := info.VerifiedInstructions()
+		if !ok || n == 0 {
+			return nil, false
+		}
+		out = append(out, Cost{Program: name, Instructions: int(n)})
+	}
+	return out, true
 }
 
 // loadAlone loads one program, with the maps that opts replaces those of frame by.

@@ -51,6 +51,16 @@ func TestBudgets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p, err := Load(Config{Generic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	loaded := map[string]int{}
+	costs, known := p.Costs()
+	for _, c := range costs {
+		loaded[c.Program] = c.Instructions
+	}
 	n := 0
 	if err := Costs(func(c Cost) {
 		budget, ok := budgets[c.Program]
@@ -61,6 +71,8 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("%s has no budget: make budgets", c.Program)
 		case c.Instructions > budget*5/4+500:
 			t.Errorf("%s costs %d instructions, its budget is %d: make budgets", c.Program, c.Instructions, budget)
+		case known && loaded[c.Program] != c.Instructions:
+			t.Errorf("%s costs %d instructions, and %d when loaded with the others", c.Program, c.Instructions, loaded[c.Program])
 		}
 		n++
 	}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -20,26 +21,9 @@ const hooksArg = "hooks"
 const logLines = 40
 
 // sayHooks loads and attaches every program that the probe has, prints which were refused and why, and how many instructions
-// the verifier went through for each. It returns the exit status: 1 if one was refused.
+// the verifier went through for each, where the kernel knows or costsFile asks for it. It returns the exit status: 1 if one was
+// refused.
 func sayHooks(w io.Writer) int {
-	// Each by itself first, so that one that takes for ever has a name.
-	total, most, name := 0, 0, ""
-	err := probe.Costs(func(c probe.Cost) {
-		fmt.Fprintf(w, "## cost %s %d %.3f\n", c.Program, c.Instructions, c.Took.Seconds())
-		var refused *ebpf.VerifierError
-		if errors.As(c.Err, &refused) {
-			for _, line := range refused.Log[max(0, len(refused.Log)-logLines):] {
-				fmt.Fprintf(w, "%s: %s\n", c.Program, line)
-			}
-		}
-		if total += c.Instructions; c.Instructions > most {
-			most, name = c.Instructions, c.Program
-		}
-	})
-	cost := fmt.Sprintf("%d instructions verified, most in %s: %d", total, name, most)
-	if err != nil {
-		cost = oneLine(err)
-	}
 	start := time.Now()
 	p, err := probe.Load(probe.Config{Generic: true})
 	if err != nil {
@@ -61,6 +45,20 @@ func sayHooks(w io.Writer) int {
 			fmt.Fprintf(w, "## refused %s %s\n", h.Name, h.Reason)
 		}
 	}
+	cost := "cost not measured"
+	if costs, ok := p.Costs(); ok && count[probe.StateRefused] == 0 {
+		cost = sayCosts(w, costs)
+	} else if _, err := os.Stat(costsFile); err == nil || count[probe.StateRefused] > 0 {
+		// Each by itself, so that what is refused says more, and one that takes for ever has a name.
+		var costs []probe.Cost
+		err := probe.Costs(func(c probe.Cost) {
+			fmt.Fprintf(w, "%s: %.3f s\n", c.Program, c.Took.Seconds())
+			costs = append(costs, c)
+		})
+		if cost = sayCosts(w, costs); err != nil {
+			cost = oneLine(err)
+		}
+	}
 	sayTier(w)
 	fmt.Fprintf(w, "## hooks %d programs loaded in %.1f s, %d attached, %d refused; %s\n",
 		count[probe.StateLoaded]+count[probe.StateAttached], took.Seconds(), count[probe.StateAttached], count[probe.StateRefused], cost)
@@ -68,6 +66,24 @@ func sayHooks(w io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// sayCosts prints what each program costs, with what the verifier says of one that it refuses, and returns the sum.
+func sayCosts(w io.Writer, costs []probe.Cost) string {
+	total, most, name := 0, 0, ""
+	for _, c := range costs {
+		fmt.Fprintf(w, "## cost %s %d\n", c.Program, c.Instructions)
+		var refused *ebpf.VerifierError
+		if errors.As(c.Err, &refused) {
+			for _, line := range refused.Log[max(0, len(refused.Log)-logLines):] {
+				fmt.Fprintf(w, "%s: %s\n", c.Program, line)
+			}
+		}
+		if total += c.Instructions; c.Instructions > most {
+			most, name = c.Instructions, c.Program
+		}
+	}
+	return fmt.Sprintf("%d instructions verified, most in %s: %d", total, name, most)
 }
 
 // sayTier prints which tier serves a few system calls where the choice is left to the kernel, and how long that took.
