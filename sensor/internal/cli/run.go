@@ -192,6 +192,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		return fmt.Errorf("read what is running: %w", err)
 	}
 	s.Settled()
+	repairer.Begin()
 	if err := p.SetFilter(filters); err != nil {
 		return err
 	}

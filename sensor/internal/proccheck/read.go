@@ -71,10 +71,16 @@ func statFields(b []byte) []string {
 	return append([]string{strings.TrimSpace(string(b[:i])), string(b[i+1 : j])}, strings.Fields(string(b[j+1:]))...)
 }
 
-// ended reports whether a stat file is that of a thread that has ended.
+// ended reports whether a stat file is that of a thread that has ended, or is about to: the init of a pid namespace still
+// waits for all others in it.
 func ended(stat []byte) bool {
 	f := statFields(stat)
-	return len(f) < 3 || f[2] == "Z" || f[2] == "X"
+	if len(f) < 9 {
+		return true
+	}
+	const pfExiting = 4 // include/linux/sched.h, PF_EXITING
+	flags, _ := strconv.ParseUint(f[8], 10, 64)
+	return f[2] == "Z" || f[2] == "X" || flags&pfExiting != 0
 }
 
 // readProcess reads a process; nil when it has ended.

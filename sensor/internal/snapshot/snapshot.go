@@ -68,9 +68,10 @@ type Sink interface {
 
 // FileAsk asks what an fd is that no event told of.
 type FileAsk struct {
-	PID int64
-	FD  int32
-	TS  uint64 // ns, when it came to be: tells the fd from others that have the number later
+	PID   int64
+	Other int64 // another process that has the same fds, 0 for none: PID may have ended before somebody looks
+	FD    int32
+	TS    uint64 // ns, when it came to be: tells the fd from others that have the number later
 }
 
 // Taken is a snapshot kept as a whole, for a state that already stands to be compared with. It is a Sink that leaves users

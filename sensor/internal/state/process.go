@@ -126,8 +126,13 @@ func (s *State) cloned(c *call) {
 	}
 	var src uint32
 	if from > 0 && from != tid {
-		if src = s.tids.get(uint64(from)); src == 0 {
-			if src = s.guess(from); src != 0 && (pid != tid || flags&cloneParent == 0) {
+		if src = s.tids.get(uint64(from)); src == 0 && (pid != tid || s.recent.find(from, r.TS()) == nil) {
+			if pid != tid {
+				src = s.guessMain(from)
+			} else {
+				src = s.guess(from)
+			}
+			if src != 0 && (pid != tid || flags&cloneParent == 0) {
 				// The child of a moment ago is its maker's image.
 				if pid != tid {
 					s.ids(src, pid, ptid, pid, pid)
@@ -163,7 +168,7 @@ func (s *State) cloning(c *call) {
 	if flags&(cloneInNS|cloneNewPID|cloneParent|cloneVfork) != 0 || r.Type() == event.SyscallVforkV20X || geti64(rec, wasmabi.ThreadVtid) != tid {
 		return
 	}
-	if s.exitedLately(child, r.TS()) {
+	if s.recent.find(child, r.TS()) != nil {
 		return
 	}
 	if k := s.tids.get(uint64(child)); k != 0 && s.side[k].bits&guessed == 0 {
@@ -262,16 +267,6 @@ func (s *State) giveTable(t, src uint32, share bool) {
 func (s *State) near(t uint32, ts uint64) bool {
 	made := get64(s.rec(t), wasmabi.ThreadCloneTs)
 	return made != 0 && (ts >= made && ts-made < stale || ts < made && made-ts < stale)
-}
-
-// exitedLately reports whether a thread of that id exited moments before ts: its parent's clone event came too late.
-func (s *State) exitedLately(tid int64, ts uint64) bool {
-	for i := range s.recent {
-		if e := &s.recent[i]; e.tid == tid && ts >= e.ts && ts-e.ts < stale {
-			return true
-		}
-	}
-	return false
 }
 
 // detach takes thread t out of its process and from its parent, to be linked anew. Queued events that see it are judged
@@ -547,13 +542,24 @@ func (s *State) procexit(c *call) {
 	if t == 0 {
 		return
 	}
-	s.recent[s.recentN&(len(s.recent)-1)] = exited{c.r.TID(), c.r.TS()}
-	s.recentN++
-	reaperTID, _ := param64(c.r, 4)
+	e := exited{tid: c.r.TID(), ts: c.r.TS()}
 	l := s.leader(t)
-	switch d := &s.side[l]; {
-	case d.living <= 1 && (t != l || d.bits&gone == 0):
-		s.endProcess(l, reaperTID)
+	d := &s.side[l]
+	last := d.living <= 1 && (t != l || d.bits&gone == 0)
+	heir := uint32(0)
+	if last {
+		reaperTID, _ := param64(c.r, 4)
+		if heir = s.findReaper(l, reaperTID); heir != 0 {
+			e.heir = geti64(s.rec(heir), wasmabi.ThreadPid)
+		}
+		if t != l {
+			s.recent.add(exited{tid: geti64(s.rec(l), wasmabi.ThreadTid), heir: e.heir, ts: e.ts})
+		}
+	}
+	s.recent.add(e)
+	switch {
+	case last:
+		s.endProcess(l, heir)
 	case t != l:
 		s.remove(t)
 	case d.bits&gone == 0:

@@ -345,7 +345,7 @@ func (s *State) sweep(t uint32, k *snapshot.Taken) {
 			s.st.Repaired.ThreadsRemoved++
 		}
 		s.st.Repaired.ThreadsRemoved++
-		s.endProcess(t, 0)
+		s.endProcess(t, s.findReaper(t, 0))
 		return
 	}
 	i := d.tab

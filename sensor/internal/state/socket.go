@@ -542,11 +542,31 @@ func (s *State) askFile(c *call, fd int32) {
 		return
 	}
 	r := s.a.Files.Record(f)
-	if s.asks.take(c.r.TS(), s.cfg.Asks) && s.cfg.AskFile(snapshot.FileAsk{PID: geti64(s.rec(c.t), wasmabi.ThreadPid), FD: fd, TS: get64(r, wasmabi.FileTs)}) {
+	a := snapshot.FileAsk{PID: geti64(s.rec(c.t), wasmabi.ThreadPid), Other: s.sharer(c.t), FD: fd, TS: get64(r, wasmabi.FileTs)}
+	if s.asks.take(c.r.TS(), s.cfg.Asks) && s.cfg.AskFile(a) {
 		s.st.FDsAsked++
 	} else {
 		s.st.FDsUnasked++
 	}
+}
+
+// sharer returns another process with the fd table of t's: its parent or one of its youngest children, 0 for neither.
+func (s *State) sharer(t uint32) int64 {
+	tab, l := s.side[t].tab, s.leader(t)
+	if p := get32(s.rec(l), wasmabi.ThreadParent); p != 0 && s.side[p].tab == tab {
+		return geti64(s.rec(p), wasmabi.ThreadPid)
+	}
+	k := s.side[l].child
+	for range 16 {
+		if k == 0 {
+			break
+		}
+		if s.side[k].tab == tab {
+			return geti64(s.rec(k), wasmabi.ThreadPid)
+		}
+		k = s.side[k].next
+	}
+	return 0
 }
 
 // FoundFile takes an answer to Config.AskFile. It changes nothing when the fd is another by now, or events have told more.
@@ -555,6 +575,9 @@ func (s *State) FoundFile(a snapshot.FileAsk, sf *snapshot.File) {
 		return
 	}
 	t := s.tids.get(uint64(a.PID))
+	if t == 0 {
+		t = s.tids.get(uint64(a.Other))
+	}
 	if t == 0 {
 		return
 	}

@@ -77,9 +77,9 @@ type State struct {
 	lastSlot uint32
 	oldest   uint32 // ends of the order in which threads are evicted
 	newest   uint32
-	recent   [64]exited
-	recentN  int
-	spare    int // slots kept free for threads that events tell of
+	recent   recent
+	now      uint64 // ns, time of the event being applied
+	spare    int    // slots kept free for threads that events tell of
 
 	// open files
 	tabs     []fdTable // 0 unused
@@ -175,6 +175,7 @@ func New(c Config) (*State, error) {
 		cfg:    c,
 		a:      c.Arena,
 		tids:   newIndex(threads),
+		recent: newRecent(),
 		side:   make([]side, threads+1),
 		spare:  min(256, threads/8),
 		tabs:   make([]fdTable, threads+2),
@@ -244,6 +245,7 @@ func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 		s.repair.noting = r.TS() >= s.repair.from
 	}
 	tid := r.TID()
+	s.now = r.TS()
 	if tid == s.lastTID && s.lastSlot != 0 {
 		c.t = s.lastSlot
 	} else if tid > 0 {

@@ -35,8 +35,44 @@ const (
 
 // exited is a thread that exited a short while ago.
 type exited struct {
-	tid int64
-	ts  uint64
+	tid  int64
+	heir int64 // the process that its children went to, 0 for none
+	ts   uint64
+}
+
+// recent is the last threads that exited, by tid. Events of others may still name them: their parent's clone event that
+// came late, a child's that was made before the kernel gave it another parent.
+type recent struct {
+	ring []exited
+	n    uint64 // exits so far; the next goes to ring[n % len(ring)]
+	at   index  // tid → place in ring, plus 1
+}
+
+func newRecent() recent {
+	const size = 1024
+	return recent{ring: make([]exited, size), at: newIndex(size)}
+}
+
+func (r *recent) add(e exited) {
+	i := r.n % uint64(len(r.ring))
+	if old := uint64(r.ring[i].tid); r.at.get(old) == uint32(i+1) {
+		r.at.del(old)
+	}
+	r.ring[i] = e
+	r.at.put(uint64(e.tid), uint32(i+1))
+	r.n++
+}
+
+// find returns what it knows of a thread that exited moments before ts, nil for nothing.
+func (r *recent) find(tid int64, ts uint64) *exited {
+	i := r.at.get(uint64(tid))
+	if i == 0 {
+		return nil
+	}
+	if e := &r.ring[i-1]; ts >= e.ts && ts-e.ts < stale {
+		return e
+	}
+	return nil
 }
 
 // stale is how far apart, in ns, two events about one clone, or a clone and an exit, may be.
@@ -138,7 +174,7 @@ func (s *State) link(t uint32, grow bool) {
 	l := t
 	if pid != tid {
 		if l = s.tids.get(uint64(pid)); l == 0 && grow && pid > 0 {
-			if l = s.guess(pid); l != 0 {
+			if l = s.guessMain(pid); l != 0 {
 				s.ids(l, pid, ptid, geti64(r, wasmabi.ThreadVpid), geti64(r, wasmabi.ThreadVpid))
 				s.link(l, grow)
 			}
@@ -157,7 +193,12 @@ func (s *State) link(t uint32, grow bool) {
 		}
 		p := uint32(0)
 		if ptid > 0 && ptid != tid {
-			if p = s.tids.get(uint64(ptid)); p == 0 && grow {
+			p = s.tids.get(uint64(ptid))
+			if e := s.recent.find(ptid, s.now); p == 0 && e != nil {
+				// The event was made between the parent's exit and the moment when the kernel gave it another.
+				p = s.tids.get(uint64(e.heir))
+				s.setPtid(t, e.heir)
+			} else if p == 0 && grow {
 				p = s.guess(ptid)
 			}
 		}
@@ -320,15 +361,25 @@ func (s *State) remove(t uint32) {
 	}
 }
 
-// endProcess removes the process of main thread t; its children go to the reaper, or to nobody.
-func (s *State) endProcess(t uint32, reaperTID int64) {
+// endProcess removes the process of main thread t; its children go to heir, 0 for nobody.
+func (s *State) endProcess(t uint32, heir uint32) {
 	if s.side[t].child != 0 {
-		s.reparent(t, s.findReaper(t, reaperTID))
+		s.reparent(t, heir)
 	}
 	for m := s.side[t].gnext; m != t; m = s.side[t].gnext {
 		s.remove(m)
 	}
 	s.remove(t)
+}
+
+// setPtid sets the parent's id of main thread t and of the other threads of its process, none of which is marked.
+func (s *State) setPtid(t uint32, pid int64) {
+	for m := t; ; {
+		puti64(s.rec(m), wasmabi.ThreadPtid, pid)
+		if m = s.side[m].gnext; m == t {
+			return
+		}
+	}
 }
 
 // reparent gives the children of main thread t to main thread p, 0 for nobody.
@@ -339,12 +390,7 @@ func (s *State) reparent(t, p uint32) {
 	}
 	for k := s.side[t].child; k != 0; k = s.side[t].child {
 		s.touchProcess(k)
-		for m := k; ; {
-			puti64(s.rec(m), wasmabi.ThreadPtid, pid)
-			if m = s.side[m].gnext; m == k {
-				break
-			}
-		}
+		s.setPtid(k, pid)
 		s.setParent(k, p)
 	}
 }
@@ -379,7 +425,7 @@ func (s *State) inNS(t uint32) bool {
 func (s *State) forget(t uint32) {
 	s.st.ThreadsReplaced++
 	if s.leader(t) == t {
-		s.endProcess(t, 0)
+		s.endProcess(t, s.findReaper(t, 0))
 		return
 	}
 	s.remove(t)
@@ -454,6 +500,18 @@ func (s *State) guess(tid int64) uint32 {
 		keepStr(str, r, off, s.na)
 	}
 	s.side[t].tab = s.newTable()
+	return t
+}
+
+// guessMain is guess for the main thread of a process that another of its threads lives in: it may have exited.
+func (s *State) guessMain(tid int64) uint32 {
+	t := s.guess(tid)
+	if t != 0 && s.recent.find(tid, s.now) != nil {
+		d, r := &s.side[t], s.rec(t)
+		d.bits |= gone
+		d.living = 0
+		put32(r, wasmabi.ThreadFlags, get32(r, wasmabi.ThreadFlags)|wasmabi.ThreadExited)
+	}
 	return t
 }
 

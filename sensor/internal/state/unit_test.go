@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,6 +151,35 @@ func TestLookups(t *testing.T) {
 	}
 	if err := check(m.State); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAskOther: of processes that share their fds another is named, and the answer counts when the one that was asked for
+// has ended.
+func TestAskOther(t *testing.T) {
+	var asks []snapshot.FileAsk
+	m := newMachine(t, arena.Config{}, Config{AskFile: func(a snapshot.FileAsk) bool {
+		asks = append(asks, a)
+		return true
+	}})
+	addProcess(m, 10, 1, "sh")
+	m.Settled()
+	for i, kid := range []int64{20, 21} { // the first with CLONE_FILES
+		m.do(t, clone(m.b.Start(1e9, kid, event.SyscallCloneV20X).Int(0).String("sh").Bytes(nil).Int(kid).Int(kid).Int(10).String("").
+			Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String("sh").Bytes(nil).Int(int64(1-i)).Int(0).Int(0).Int(kid).Int(kid).Int(0).Done()))
+	}
+	for _, tid := range []int64{20, 10, 21} {
+		m.do(t, clone(m.b.Start(2e9, tid, event.SocketSocketpairX).Int(0).Int(5).Int(6).Int(1).Int(2).Int(1).Int(1).Int(0).Done()))
+		m.do(t, clone(m.b.Start(2e9, tid, event.SocketRecvmsgX).Int(1).Int(1).Missing().Missing().Bytes(rights(9)).Int(5).Done()))
+	}
+	want := []snapshot.FileAsk{{PID: 20, Other: 10, FD: 9, TS: 2e9}, {PID: 10, Other: 20, FD: 9, TS: 2e9}, {PID: 21, FD: 9, TS: 2e9}}
+	if !slices.Equal(asks, want) {
+		t.Fatalf("asked %+v, want %+v", asks, want)
+	}
+	m.do(t, clone(m.b.Start(3e9, 20, event.ProcexitV1E).Int(0).Int(0).Int(0).Int(0).Int(1).Done()))
+	m.FoundFile(asks[0], &snapshot.File{PID: 10, FD: 9, Name: "/sent", Kind: 'f'})
+	if got := m.fileText(m.OpenFile(m.FindThread(10), 9)); got != `f "/sent"` {
+		t.Error(got)
 	}
 }
 

@@ -33,7 +33,7 @@ func NewFinder(hostRoot string) (*Finder, error) {
 	f.done.Go(func() {
 		for a := range f.asked {
 			n := finding{ask: a}
-			if !l.File(a.PID, a.FD, &n.file) {
+			if !l.File(a.PID, a.FD, &n.file) && !l.File(a.Other, a.FD, &n.file) {
 				continue // closed again
 			}
 			select {

@@ -104,6 +104,10 @@ func (r *Repairer) Stats() RepairStats {
 	return r.st
 }
 
+// Begin has a repair begin at the next Step though nothing was lost: what happened while the first snapshot was read is applied
+// to what may be newer.
+func (r *Repairer) Begin() { r.again = max(r.again, 1) }
+
 // Pause keeps repairs from beginning, or lets them: while whoever owns the state knows better. One under way goes on.
 func (r *Repairer) Pause(on bool) { r.paused = on }
 
