@@ -118,7 +118,7 @@ func check(s *State) error {
 			}
 		}
 	}
-	for _, ref := range []uint32{s.empty, s.na, s.rootName, s.rootHome} {
+	for _, ref := range append([]uint32{s.empty, s.na, s.rootName, s.rootHome}, s.containers.ended...) {
 		own(pub, ref)
 	}
 	for ref, n := range pub {

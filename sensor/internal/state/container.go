@@ -16,7 +16,8 @@ type containers struct {
 	infos []*container.Info // by slot; that of a freed one stays until the slot is taken again
 	asked []bool            // by slot: somebody looks for an Info
 	early earlyInfos
-	over  uint32 // stands for those that found no room: never the host
+	ended []uint32 // refs of the short ids, an owner counted, of those whose users are still there
+	over  uint32   // stands for those that found no room: never the host
 }
 
 // containerStrings are the fields of a container record that own a string.
@@ -68,12 +69,26 @@ func (x *containers) drop(s *State, k uint32) {
 	if x.refs[k]--; x.refs[k] > 0 || k == x.over {
 		return
 	}
-	full := get32(s.a.Containers.Record(k), wasmabi.ContainerFullId)
+	r := s.a.Containers.Record(k)
+	full := get32(r, wasmabi.ContainerFullId)
+	if id := get32(r, wasmabi.ContainerId); id != 0 && (s.users.has(id) || s.groups.has(id)) {
+		x.ended = append(x.ended, s.a.Strings.Retain(id))
+	}
 	if s.cfg.ContainerGone != nil {
 		s.cfg.ContainerGone(s.a.Strings.Get(full), x.infos[k])
 	}
 	x.ix.del(uint64(full))
 	s.freeContainer(k)
+}
+
+// hasShort reports whether a container with threads has that short id.
+func (x *containers) hasShort(a *arena.Arena, id uint32) bool {
+	for k := uint32(1); k < a.Containers.High(); k++ {
+		if x.refs[k] > 0 && get32(a.Containers.Record(k), wasmabi.ContainerId) == id {
+			return true
+		}
+	}
+	return false
 }
 
 // freeContainer gives back record k, whose bytes and strings stay until the flush.

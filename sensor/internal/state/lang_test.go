@@ -132,6 +132,8 @@ func (m *machine) line(t *testing.T, d *datadriven.TestData, out *strings.Builde
 		m.AddUser(&snapshot.User{UID: uint32(num("uid", 0)), Name: kv["name"], Home: kv["home"], Shell: kv["shell"], Container: kv["container"]})
 	case "group":
 		m.AddGroup(&snapshot.Group{GID: uint32(num("gid", 0)), Name: kv["name"]})
+	case "users":
+		fmt.Fprintf(out, "%d users, %d groups\n", m.users.ix.n, m.groups.ix.n)
 	case "settled":
 		m.Settled()
 	case "flush":

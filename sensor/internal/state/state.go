@@ -241,6 +241,9 @@ type call struct {
 func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 	c := call{r: r, m: m, fd: m.FD}
 	s.makeRoom()
+	if len(s.containers.ended) > 0 {
+		s.forgetUsers()
+	}
 	if s.repair.pass != 0 {
 		s.repair.noting = r.TS() >= s.repair.from
 	}

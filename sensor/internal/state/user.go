@@ -1,6 +1,8 @@
 package state
 
 import (
+	"slices"
+
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
@@ -17,7 +19,7 @@ type names struct {
 
 // name owns its strings, that of the container's id included.
 type name struct {
-	container         uint32
+	id, container     uint32
 	name, home, shell uint32
 }
 
@@ -27,6 +29,7 @@ func newNames(limit int) names {
 
 // set adds or replaces an entry, whose strings pass to the table; false when there is no room.
 func (n *names) set(tab *arena.Strings, id uint32, e name) bool {
+	e.id = id
 	key := uint64(e.container)<<32 | uint64(id)
 	i := n.ix.get(key)
 	switch {
@@ -54,6 +57,20 @@ func (n *names) del(tab *arena.Strings, container, id uint32) {
 		n.ent[i].release(tab)
 		n.ent[i] = name{}
 		n.free = append(n.free, i)
+	}
+}
+
+// has reports whether something belongs to a container.
+func (n *names) has(container uint32) bool {
+	return slices.ContainsFunc(n.ent[1:n.next], func(e name) bool { return e.container == container })
+}
+
+// delAll removes what belongs to a container.
+func (n *names) delAll(tab *arena.Strings, container uint32) {
+	for i := uint32(1); i < n.next; i++ {
+		if n.ent[i].container == container {
+			n.del(tab, container, n.ent[i].id)
+		}
 	}
 }
 
@@ -134,6 +151,19 @@ func (s *State) containerRef(id []byte) uint32 {
 		return 0
 	}
 	return s.intern(s.a.Strings, id)
+}
+
+// forgetUsers removes the users and groups of containers that have ended. Queued events may still ask for their names.
+func (s *State) forgetUsers() {
+	s.flush(&s.st.ThreadFlushes)
+	for _, id := range s.containers.ended {
+		if !s.containers.hasShort(s.a, id) { // it may have come again meanwhile
+			s.users.delAll(s.a.Strings, id)
+			s.groups.delAll(s.a.Strings, id)
+		}
+		s.a.Strings.Release(id)
+	}
+	s.containers.ended = s.containers.ended[:0]
 }
 
 // AddUser adds or replaces a user. Threads that are there get the name.
