@@ -81,6 +81,11 @@ test-kernels: ## the probe under other kernels in qemu, a few minutes each (SERI
 test-state: ## compare the state with /proc every second for a minute on a busy machine (as root)
 	SHIKRA_LIVE=1 SHIKRA_STATE_TIME=60s $(GO) test -count=1 -v -run TestStateEqualsProc ./sensor/internal/proccheck
 
+.PHONY: test-storm
+test-storm: ## a million forks, 100 million opens, 200,000 fds, a minute of spawning: memory and cost flat, nothing left behind (minutes; as root)
+	SHIKRA_STORM=1 $(GO) test -count=1 -timeout 60m -v -run '^TestStorm' ./sensor/internal/state
+	SHIKRA_STORM=1 SHIKRA_LIVE=1 $(GO) test -count=1 -v -run '^TestStorm' ./sensor/internal/proccheck
+
 .PHONY: test-kernels-fast
 test-kernels-fast: ## two of these kernels and some of the tests: some minutes
 	SERIES=6.1 ARCHES=amd64 TESTS=probe RUN='^Test(Open|Exec|Clone|Sock|Compat|ExactPaths|SelfCheck)$$' sensor/internal/probe/kernels/kernels.sh

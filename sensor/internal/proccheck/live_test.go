@@ -30,11 +30,17 @@ type watcher struct {
 	repair *live.Repairer // nil for none
 	events uint64
 	past   history
+	noPast bool        // keep none
 	drop   func() bool // whether the next record is to be lost; nil for never
 }
 
 // watch starts a watcher as `shikra run` does, with the events that the state needs.
 func watch(t *testing.T, cfg probe.Config) *watcher {
+	t.Helper()
+	return watchIn(t, cfg, arena.Config{})
+}
+
+func watchIn(t *testing.T, cfg probe.Config, ac arena.Config) *watcher {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		testkit.Missing(t, "needs root for BPF")
@@ -58,7 +64,7 @@ func watch(t *testing.T, cfg probe.Config) *watcher {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.ring.Close() })
-	if w.arena, err = arena.New(arena.Config{}); err != nil {
+	if w.arena, err = arena.New(ac); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.arena.Close() })
@@ -107,7 +113,10 @@ func (w *watcher) record(r event.Record) {
 		return
 	}
 	w.events++
-	w.past.add(r, m, w.state.Apply(r, m, false))
+	refs := w.state.Apply(r, m, false)
+	if !w.noPast {
+		w.past.add(r, m, refs)
+	}
 }
 
 // run drains for as long.
