@@ -220,12 +220,13 @@ const rareRules = `
 // generator's own count, is what was taken and what is counted as lost; one alert tells of that, with the culprit's name; and
 // the sensor goes on.
 func TestFullRing(t *testing.T) {
-	// Another process may make these calls too: then the counts are of more than the generator's, and it's tried again.
+	// Another process may make these calls too: then the counts are of more than the generator's, or others may have filled
+	// the ring before it began: it's tried again.
 	for try := range 3 {
 		if fullRing(t) {
 			return
 		}
-		t.Logf("try %d: somebody else made calls", try)
+		t.Logf("try %d: others were at it", try)
 	}
 	t.Error("the counts are never those of the generator's calls alone")
 }
@@ -265,6 +266,9 @@ func fullRing(t *testing.T) bool {
 		return taken+lost == all
 	})
 	t.Logf("%d made, %d taken, %d lost", made, taken, lost)
+	if taken == 0 && lost >= made {
+		return false
+	}
 	if all < made {
 		t.Errorf("%d taken and %d lost of %d made", taken, lost, made)
 	}
