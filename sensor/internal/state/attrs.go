@@ -202,6 +202,10 @@ func (s *State) setpgid(c *call) {
 		host = geti64(s.rec(t), wasmabi.ThreadPid)
 	case !s.inNS(t):
 		host = pgid
+	default:
+		if l := s.beside(t, wasmabi.ThreadVpgid, pgid); l != 0 {
+			host = geti64(s.rec(l), wasmabi.ThreadPgid)
+		}
 	}
 	s.touchProcess(t)
 	for m := t; ; {
@@ -214,6 +218,18 @@ func (s *State) setpgid(c *call) {
 			return
 		}
 	}
+}
+
+// beside returns a thread of t's pid namespace whose 64-bit field at off is v, 0 for none. It looks at all there are, for
+// calls that are rare.
+func (s *State) beside(t uint32, off int, v int64) uint32 {
+	began := get64(s.rec(t), wasmabi.ThreadPidnsInitTs)
+	for k := s.newest; k != 0; k = s.side[k].older {
+		if r := s.rec(k); geti64(r, off) == v && s.inNS(k) && get64(r, wasmabi.ThreadPidnsInitTs) == began {
+			return k
+		}
+	}
+	return 0
 }
 
 func (s *State) capset(c *call) {
@@ -357,7 +373,11 @@ func (s *State) rlimit(c *call, pResource, pCur, pProc int) {
 	t := c.t
 	if pProc != 0 {
 		if pid, ok := param64(c.r, pProc); ok && pid > 0 {
-			t = s.tids.get(uint64(pid))
+			if s.inNS(t) {
+				t = s.beside(t, wasmabi.ThreadVtid, pid)
+			} else {
+				t = s.tids.get(uint64(pid))
+			}
 		}
 	}
 	if t == 0 || geti64(s.rec(s.leader(t)), wasmabi.ThreadFdLimit) == cur {
