@@ -8,6 +8,9 @@ import (
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
+// usage is what State.Usage returns; main is 1 for a main thread.
+type usage struct{ major, minor, size, rss, swap, main uint64 }
+
 // procComputedFields are the fields of threads and processes that are made of more than one load.
 func procComputedFields() []*Field {
 	thread := func(name string, t Type, doc string, fn func(c *Ctx, e event.Event, t []byte, v *Value)) *Field {
@@ -54,6 +57,28 @@ func procComputedFields() []*Field {
 	same := func(name, doc string, a, b int) *Field {
 		return thread(name, Bool, doc, func(_ *Ctx, _ event.Event, t []byte, v *Value) {
 			v.setBool(le.Uint64(t[a:]) == le.Uint64(t[b:]))
+		})
+	}
+	threads := func(name, doc string, which func(all, others int) int) *Field {
+		return computed(name, Uint, doc, func(c *Ctx, e event.Event, _ *Ref, v *Value) {
+			if c.State == nil || e.Thread() == 0 {
+				return
+			}
+			if all, others := c.State.LiveThreads(e.Thread()); all > 0 {
+				v.setInt(uint64(which(all, others)))
+			}
+		})
+	}
+	used := func(name, doc string, which func(*usage) uint64) *Field {
+		return thread(name, Uint, doc+" when it last made a clone or exec event; no value before it did.", func(c *Ctx, e event.Event, t []byte, v *Value) {
+			if c.State == nil {
+				return
+			}
+			u, ok := usage{}, false
+			if u.major, u.minor, u.size, u.rss, u.swap, ok = c.State.Usage(e.Thread()); ok {
+				u.main = uint64(le.Uint32(t[wasmabi.ThreadFlags:]) & wasmabi.ThreadMain / wasmabi.ThreadMain)
+				v.setInt(which(&u))
+			}
 		})
 	}
 	std := func(fd int64, word string) []*Field {
@@ -112,6 +137,22 @@ func procComputedFields() []*Field {
 				v.setInt(uint64(c.State.OpenFiles(e.Thread())))
 			}
 		}),
+		computed("proc.fdusage", Uint, "How many of the fds that the process may have open are, in percent rounded down.", func(c *Ctx, e event.Event, _ *Ref, v *Value) {
+			if t := record(c.Arena.Threads, e.Thread()); t != nil && c.State != nil {
+				if limit := int64(le.Uint64(t[wasmabi.ThreadFdLimit:])); limit > 0 {
+					v.setInt(uint64(c.State.OpenFiles(e.Thread())) * 100 / uint64(limit))
+				}
+			}
+		}),
+		threads("proc.nthreads", "How many threads the process has, those that have exited left out.", func(all, _ int) int { return all }),
+		threads("proc.nchilds", "How many threads the process has beside its main one.", func(_, others int) int { return others }),
+		used("proc.vmsize", "Virtual memory of the process in KB,", func(u *usage) uint64 { return u.size }),
+		used("proc.vmrss", "Resident memory of the process in KB,", func(u *usage) uint64 { return u.rss }),
+		used("proc.vmswap", "Swapped memory of the process in KB,", func(u *usage) uint64 { return u.swap }),
+		used("thread.vmsize", "Virtual memory in KB of the process whose main thread it is, 0 for other threads,", func(u *usage) uint64 { return u.size * u.main }),
+		used("thread.vmrss", "Resident memory in KB of the process whose main thread it is, 0 for other threads,", func(u *usage) uint64 { return u.rss * u.main }),
+		used("thread.pfmajor", "Major page faults of the thread,", func(u *usage) uint64 { return u.major }),
+		used("thread.pfminor", "Minor page faults of the thread,", func(u *usage) uint64 { return u.minor }),
 		caps("thread.cap_permitted", "Permitted capabilities of the thread, by name with blanks between.", wasmabi.ThreadCapPermitted),
 		caps("thread.cap_inheritable", "Inheritable capabilities of the thread, by name with blanks between.", wasmabi.ThreadCapInheritable),
 		caps("thread.cap_effective", "Effective capabilities of the thread, by name with blanks between.", wasmabi.ThreadCapEffective),

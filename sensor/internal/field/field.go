@@ -219,6 +219,10 @@ type State interface {
 	EachFile(thread uint32, fn func(fd int32, file uint32) bool)
 	// OpenFiles returns how many fds the thread's process has open.
 	OpenFiles(thread uint32) int
+	// LiveThreads returns how many threads of the thread's process haven't exited, and how many of those aren't its main one.
+	LiveThreads(thread uint32) (all, others int)
+	// Usage returns what the process of a thread used when it last made a clone or exec event; false when none was seen.
+	Usage(thread uint32) (majorFaults, minorFaults, sizeKB, rssKB, swapKB uint64, ok bool)
 	// FindThread returns the slot of the thread with that id; 0 for none.
 	FindThread(tid int64) uint32
 	// UserName and GroupName return the name of an id in a container (0 is the host), as a view; nil for none.

@@ -236,6 +236,12 @@ func (w *world) OpenFiles(thread uint32) int {
 	return n
 }
 
+func (w *world) LiveThreads(uint32) (all, others int) { return 3, 2 }
+
+func (w *world) Usage(uint32) (majorFaults, minorFaults, sizeKB, rssKB, swapKB uint64, ok bool) {
+	return 1, 2, 30, 40, 50, true
+}
+
 func (w *world) FindThread(tid int64) uint32 { return w.threads[tid] }
 
 func (w *world) UserName(container, uid uint32) []byte {

@@ -224,6 +224,7 @@ func (s *State) makeChild(c *call, tid, pid, ptid, vtid, vpid int64, flags, src 
 		put64(rec, wasmabi.ThreadPidnsInitTs, uint64(v))
 	}
 	s.program(t, c.r)
+	s.setUsage(t, c.r)
 	s.cloneCreds(t, c.r)
 	if flags&cloneNewUser != 0 {
 		s.newUserNS(t)
@@ -309,6 +310,7 @@ func (s *State) fillFromClone(t uint32, r event.Record) {
 	s.side[t].bits &^= guessed
 	s.ids(t, pid, ptid, vtid, vpid)
 	s.program(t, r)
+	s.setUsage(t, r)
 	s.cloneCreds(t, r)
 	s.link(t, true)
 	if l := s.leader(t); l != t {
@@ -455,6 +457,7 @@ func (s *State) exec(c *call) {
 	puti64(rec, wasmabi.ThreadPid, tid)
 	put64(rec, wasmabi.ThreadExecTs, r.TS())
 	s.program(t, r)
+	s.setUsage(t, r)
 	if env, ok := paramBuf(r, pEnv); ok {
 		s.setEnv(t, env)
 	}

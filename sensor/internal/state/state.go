@@ -73,7 +73,8 @@ type State struct {
 	// threads
 	tids     index  // tid → slot
 	side     []side // by slot
-	lastTID  int64  // the thread of the last event, found without the index
+	usage    []usage
+	lastTID  int64 // the thread of the last event, found without the index
 	lastSlot uint32
 	oldest   uint32 // ends of the order in which threads are evicted
 	newest   uint32
@@ -177,6 +178,7 @@ func New(c Config) (*State, error) {
 		tids:   newIndex(threads),
 		recent: newRecent(),
 		side:   make([]side, threads+1),
+		usage:  make([]usage, threads+1),
 		spare:  min(256, threads/8),
 		tabs:   make([]fdTable, threads+2),
 		pages:  make([]page, pages+1),

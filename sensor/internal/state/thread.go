@@ -138,6 +138,7 @@ func (s *State) newThread(tid int64) uint32 {
 		s.st.ThreadsDropped++
 		return 0
 	}
+	s.usage[t] = usage{}
 	s.side[t] = side{bits: live, gnext: t, gprev: t, fnext: t, fprev: t, ruid: noID, suid: noID, living: 1}
 	if s.repair.noting {
 		s.side[t].fresh = s.repair.pass

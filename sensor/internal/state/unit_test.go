@@ -284,3 +284,44 @@ func TestSnapshot(t *testing.T) {
 		t.Error(n)
 	}
 }
+
+// TestUsage: what a process uses is what its last clone or exec event said, and threads count while they live.
+func TestUsage(t *testing.T) {
+	m := newMachine(t, arena.Config{}, Config{})
+	addProcess(m, 10, 1, "sh")
+	m.Settled()
+	if _, _, _, _, _, ok := m.Usage(m.FindThread(10)); ok {
+		t.Error("what wasn't told is known")
+	}
+	clone2 := func(tid, pid, flags int64) {
+		m.do(t, clone(m.b.Start(1e9, tid, event.SyscallClone3X).Int(0).String("sh").Bytes(nil).Int(tid).Int(pid).Int(10).String("").
+			Int(1024).Int(1<<40).Int(2).Int(30).Int(40).Int(50).String("sh").Bytes(nil).Int(flags).Int(0).Int(0).Int(tid).Int(pid).Int(0).Done()))
+	}
+	clone2(20, 20, 0)
+	clone2(21, 20, 0x2001)
+	clone2(22, 20, 0x2001)
+	major, minor, size, rss, swap, ok := m.Usage(m.FindThread(20))
+	if got, want := [...]uint64{major, minor, size, rss, swap}, [...]uint64{1<<32 - 1, 2, 30, 40, 50}; got != want || !ok {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	exit := func(tid int64) {
+		m.do(t, clone(m.b.Start(2e9, tid, event.ProcexitV1E).Int(0).Int(0).Int(0).Int(0).Int(1).Done()))
+	}
+	want := func(tid int64, all, others int) {
+		t.Helper()
+		if a, o := m.LiveThreads(m.FindThread(tid)); a != all || o != others {
+			t.Errorf("%d threads, %d beside the main one: want %d and %d", a, o, all, others)
+		}
+	}
+	want(22, 3, 2)
+	exit(21)
+	want(20, 2, 1)
+	exit(20) // the main thread
+	want(22, 1, 1)
+	exit(22)
+	want(22, 0, 0)
+	addProcess(m, 20, 1, "new")
+	if _, _, _, _, _, ok := m.Usage(m.FindThread(20)); ok {
+		t.Error("a new thread has what an old one used")
+	}
+}
