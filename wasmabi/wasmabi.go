@@ -106,6 +106,8 @@ const (
 
 	OriginExact   = 8  // the paths are the kernel's own copies
 	OriginChanged = 16 // and one of them isn't what the program's memory held when the call ended
+
+	OriginIoUring = 32 // an operation of an io_uring, in the place of the call
 )
 
 // The kinds of a cell.

@@ -9,7 +9,7 @@
 #define TYPES 512  /* event types */
 
 /* Why an event is lost. The order is that of probe.Cause. */
-enum { LOST_RING, LOST_BUSY, LOST_TURN, LOST_CAUSES };
+enum { LOST_RING, LOST_BUSY, LOST_TURN, LOST_REQUEST, LOST_CAUSES };
 #define PATH_MAX 4096
 #define NAME_MAX 256
 #define FILTER_PATH_MAX 256 /* bytes; the filter doesn't judge longer paths */

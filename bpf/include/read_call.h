@@ -27,7 +27,7 @@
 /* Whether the call is one that stands for many. */
 __inline_always bool read__is_multiplexer(const struct call *c)
 {
-#if defined(__TARGET_ARCH_x86)
+#if defined(__TARGET_ARCH_x86) && !defined(URING)
 	return c->compat && (c->nr == IA32_SOCKETCALL || c->nr == IA32_IPC);
 #else
 	return false;
@@ -66,7 +66,7 @@ __inline_always bool read__is_sigreturn(u32 nr, s64 ret)
  */
 __inline_always bool read__is_exec_end(const struct call *c)
 {
-#if defined(__TARGET_ARCH_arm64)
+#if defined(__TARGET_ARCH_arm64) && !defined(URING)
 	if (c->compat) /* arm64's execve, execveat */
 		return (c->nr == 221 || c->nr == 281) && c->regs->regs[7] != c->nr;
 	return (c->nr == 11 || c->nr == 387) && c->regs->regs[8] != c->nr; /* arm's */
@@ -104,7 +104,7 @@ __inline_always s64 read__ret(u32 compat, s64 ret)
 /* The first n arguments, a constant of at most 6, of a network call: ia32 may make it through socketcall(2), in memory. */
 __inline_always void read__net_args(const struct call *c, u64 *v, int n)
 {
-#if defined(__TARGET_ARCH_x86)
+#if defined(__TARGET_ARCH_x86) && !defined(URING)
 	if (c->compat && c->nr == IA32_SOCKETCALL) {
 		u32 a[6] = {};
 		bpf_probe_read_user(a, 4 * n, (void *)read__arg(c, 1));
@@ -125,7 +125,7 @@ __inline_always void read__net_args(const struct call *c, u64 *v, int n)
  */
 __inline_always void read__ipc_args(const struct call *c, u64 *v)
 {
-#if defined(__TARGET_ARCH_x86)
+#if defined(__TARGET_ARCH_x86) && !defined(URING)
 	if (c->compat && c->nr == IA32_IPC) {
 		u32 first = read__arg(c, 1), second = read__arg(c, 2), third = read__arg(c, 3), ptr = read__arg(c, 4), fifth = read__arg(c, 5);
 		u32 two[2] = {};
@@ -172,7 +172,7 @@ __inline_always void read__ipc_args(const struct call *c, u64 *v)
 /* The six arguments of the call meant, whose slot is known, as they are; those that it doesn't have are whatever the program left there. */
 __inline_always void read__args(const struct call *c, u64 *v)
 {
-#if defined(__TARGET_ARCH_x86)
+#if defined(__TARGET_ARCH_x86) && !defined(URING)
 	if (read__is_multiplexer(c) && c->slot != sub_slot[read__multiplexer(c)][0]) {
 		if (c->nr == IA32_IPC) {
 			read__ipc_args(c, v);

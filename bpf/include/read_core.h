@@ -3,8 +3,6 @@
 #ifndef SHIKRA_READ_CORE_H
 #define SHIKRA_READ_CORE_H
 
-#define __inline_always static __always_inline
-
 /*
  * READ(p, a.b): the field a.b of what p points to; 0 when p is bad.
  *
@@ -95,7 +93,21 @@ struct call {
 	struct cpu *cpu;
 	u32 nr, compat, tid;
 	u32 slot; /* its place in the sensor's table plus one */
+#ifdef URING
+	const struct uring_op *op; /* the operation that stands for the call: see uring.h */
+	u64 req;                   /* the kernel's request of it */
+	u32 drop;                  /* parameters that are left out, a bit each */
+	u32 may_drop;              /* those that ever are, a constant */
+#endif
 };
+
+#ifdef URING
+/* An operation's arguments are numbers of 64 bits on every architecture. */
+__inline_always u64 read__arg(const struct call *c, int i)
+{
+	return c->op->args[i];
+}
+#else
 
 /* Argument i, a constant, of the system call. 32-bit calls leave the upper halves of registers zero. */
 __inline_always u64 read__arg(const struct call *c, int i)
@@ -114,6 +126,8 @@ __inline_always u64 read__arg(const struct call *c, int i)
 	return i == 0 ? regs->orig_a0 : i == 1 ? regs->a1 : i == 2 ? regs->a2 : i == 3 ? regs->a3 : i == 4 ? regs->a4 : regs->a5;
 #endif
 }
+
+#endif /* URING */
 
 /* Argument i of the system call, an int: fds, pids, modes. */
 __inline_always s64 read__int(const struct call *c, int i)
@@ -135,7 +149,9 @@ __inline_always u64 read__pointer_size(u32 compat)
 __inline_always s64 read__long(const struct call *c, int i)
 {
 	u64 v = read__arg(c, i);
-#if defined(__TARGET_ARCH_arm)
+#if defined(URING)
+	return v;
+#elif defined(__TARGET_ARCH_arm)
 	return (s32)v;
 #else
 	return c->compat ? (s32)v : (s64)v;
@@ -145,7 +161,9 @@ __inline_always s64 read__long(const struct call *c, int i)
 /* An offset of 64 bits at argument i: 32-bit calls have it in two, which on Arm begin at an even one. */
 __inline_always u64 read__pos(const struct call *c, int i)
 {
-#if defined(__TARGET_ARCH_arm)
+#if defined(URING)
+	return read__arg(c, i);
+#elif defined(__TARGET_ARCH_arm)
 	i += i & 1;
 	return read__arg(c, i) | read__arg(c, i + 1) << 32;
 #elif defined(__TARGET_ARCH_arm64)
@@ -162,6 +180,9 @@ __inline_always u64 read__pos(const struct call *c, int i)
 __inline_always u64 read__posv(const struct call *c, int i)
 {
 	u64 v = read__arg(c, i);
+#ifdef URING
+	return v;
+#endif
 	return read__pointer_size(c->compat) == 4 ? v | read__arg(c, i + 1) << 32 : v;
 }
 

@@ -12,6 +12,10 @@
 /* The file that fd of the task stands for; NULL for none. It may be closed by another thread at any time. */
 __inline_always struct file *read__file(struct task_struct *t, s64 fd)
 {
+#ifdef URING
+	if (fd == URING_FIXED)
+		return uring__file();
+#endif
 	struct fdtable *fdt = READ(READ(t, files), fdt);
 	if ((u64)fd >= READ(fdt, max_fds))
 		return NULL;

@@ -36,6 +36,7 @@
 #define ORIGIN_CUT 2    /* at least one parameter is shorter than what the program gave */
 #define ORIGIN_EXACT 8  /* the paths are the kernel's own copies */
 #define ORIGIN_CHANGED 16 /* and one of them isn't what the program's memory held when the call ended */
+#define ORIGIN_URING 32 /* an operation of an io_uring, in the place of the call */
 
 /* Most bytes of one string, of all arguments, of the environment, of all cgroups. */
 #define STRING_MAX 4096

@@ -117,10 +117,33 @@ static __attribute__((noinline)) int store__kept(struct cpu *c, u32 nr, u32 i, u
 	return 0;
 }
 
+#ifdef URING
+/* The same, of an operation: the kernel's copy was kept when it was submitted. False when it wasn't. */
+__inline_always bool store__kept_path(struct rec *r, const struct call *c, int i)
+{
+	u64 key = uring__path_key(c->req, i);
+	const struct uring_path *kept = c->op->flags & URING_PATHS ? bpf_map_lookup_elem(&uring_paths, &key) : NULL;
+	if (!kept)
+		return false;
+	u64 at = store__place(r), len = *(volatile u32 *)&kept->len;
+	opaque(len);
+	if (len > STRING_MAX)
+		len = STRING_MAX;
+	bpf_probe_read_kernel(BODY(r, at), len, kept->s);
+	store__took(r, at, len);
+	*(volatile u16 *)(r->p + RECORD_ORIGIN) |= ORIGIN_EXACT;
+	return true;
+}
+#endif
+
 /* The path that argument i, a constant, of the call names: the kernel's own copy where it was kept, else as store__user_string. */
 __inline_always void store__path_arg(struct rec *r, const struct call *c, int i)
 {
 	u64 ptr = read__arg(c, i);
+#ifdef URING
+	if (store__kept_path(r, c, i))
+		return;
+#endif
 	if (exact) {
 		store__kept(r->cpu, c->nr, i, ptr);
 		u64 len = *(volatile u64 *)&r->cpu->forget[1];
@@ -131,6 +154,16 @@ __inline_always void store__path_arg(struct rec *r, const struct call *c, int i)
 		}
 	}
 	store__user_string(r, ptr);
+}
+
+/* The string that argument i, a constant, of the call points to, which is no path of which a copy is kept but by operations. */
+__inline_always void store__string_arg(struct rec *r, const struct call *c, int i)
+{
+#ifdef URING
+	if (store__kept_path(r, c, i))
+		return;
+#endif
+	store__user_string(r, read__arg(c, i));
 }
 
 /* A string of the kernel's, of less than max bytes, max a constant of at most STRING_MAX. */

@@ -10,6 +10,9 @@ struct rec {
 	u32 i;           /* the next parameter */
 	u32 at;          /* where the next value of fixed size may begin, bytes from the body's start */
 	u32 slot;        /* the system call, for the counters; 0 for none */
+#ifdef URING
+	u32 drop, may_drop; /* as in struct call */
+#endif
 };
 
 __inline_always struct cpu *submit__cpu(void)
@@ -81,9 +84,33 @@ __inline_always bool submit__reserve(struct rec *r, struct cpu *c, u32 type, u32
 	return true;
 }
 
+#ifdef URING
+/* Marks a record that has begun as an operation's. */
+__inline_always bool submit__mark(struct rec *r, const struct call *c)
+{
+	*(volatile u16 *)(r->p + RECORD_ORIGIN) |= ORIGIN_URING;
+	r->drop = c->drop;
+	r->may_drop = c->may_drop;
+	return true;
+}
+#endif
+
+/* Makes parameters missing that an operation doesn't have: fds of what has none, a result that isn't known. */
+__inline_always void submit__drop(struct rec *r)
+{
+#ifdef URING
+#pragma unroll
+	for (int i = 0; i < 6; i++) {
+		if (r->may_drop >> i & 1 && r->drop >> i & 1)
+			*(volatile u32 *)(r->p + RECORD_HEADER + RECORD_PARAM * i) = 0;
+	}
+#endif
+}
+
 /* Hands a reserved record over. The reader polls, so that nobody is woken. */
 __inline_always void submit__reserved(struct rec *r)
 {
+	submit__drop(r);
 	submit__count_sent(r);
 	bpf_ringbuf_submit(r->p, BPF_RB_NO_WAKEUP);
 }
@@ -114,6 +141,7 @@ __inline_always bool submit__begin(struct rec *r, struct cpu *c, u32 type, u32 n
 __inline_always void submit__copy_scratch(struct rec *r)
 {
 	struct cpu *c = r->cpu;
+	submit__drop(r);
 	u64 len = c->at & (2 * BODY_MAX - 1);
 	if (len > BODY_MAX + STRING_MAX)
 		len = BODY_MAX + STRING_MAX;
@@ -133,9 +161,21 @@ __inline_always void submit__scratch(struct rec *r)
 }
 
 /* The same for a system call that ends, by the name of its event type. */
-#define RESERVE(r, c, TYPE) submit__reserve(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat, (c)->slot)
-#define BEGIN(r, c, TYPE) submit__begin(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat, (c)->slot)
+#ifdef URING
+#define MARK(r, c) &&submit__mark(r, c)
+#else
+#define MARK(r, c)
+#endif
+#define RESERVE(r, c, TYPE)                                                                                            \
+	(submit__reserve(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat, (c)->slot) MARK(r, c))
+#define BEGIN(r, c, TYPE)                                                                                              \
+	(submit__begin(r, (c)->cpu, TYPE, TYPE##_N, TYPE##_END, (c)->tid, (c)->nr, (c)->compat, (c)->slot) MARK(r, c))
 
+#ifdef URING
+/* What the operation of an io_uring does that stands for the call: programs/uring.bpf.c calls it. */
+#define CALL(name) __inline_always int call_##name(struct call c, s64 ret)
+#define CALL_IN_TURNS(name) CALL(name)
+#else
 /*
  * A program for one system call: CALL(name) { ... c.regs, ret ... }
  * The dispatcher calls it. Where there is none, it is loaded for fexit of the kernel's function of the call instead: that
@@ -171,6 +211,7 @@ __inline_always void submit__scratch(struct rec *r)
  */
 
 #define CALL_IN_TURNS(name) CALL_IF(name, dispatch__mine_inline, (void))
+#endif /* URING */
 
 /* The number of this turn, from 0. */
 __inline_always u32 submit__turn(const struct call *c)

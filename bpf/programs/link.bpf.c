@@ -60,7 +60,7 @@ CALL(symlinkat)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* target: ParamCharbuf */
-	store__user_string(&r, read__arg(&c, 0));
+	store__string_arg(&r, &c, 0);
 	/* linkdirfd: ParamFd */
 	store__s64(&r, read__int(&c, 1));
 	/* linkpath: ParamFsrelpath */

@@ -55,16 +55,28 @@ CALL(openat)
 	return 0;
 }
 
+struct open__how { /* struct open_how, include/uapi/linux/openat2.h */
+	u64 flags, mode, resolve;
+};
+
+__inline_always struct open__how openat2__how(const struct call *c)
+{
+	struct open__how how = {};
+#ifdef URING /* read when the operation was submitted */
+	how.flags = read__arg(c, 2), how.mode = read__arg(c, 3), how.resolve = read__arg(c, 4);
+#else
+	bpf_probe_read_user(&how, sizeof(how), (void *)read__arg(c, 2));
+#endif
+	return how;
+}
+
 CALL(openat2)
 {
 	struct rec r;
-	struct {
-		u64 flags, mode, resolve;
-	} how = {}; /* struct open_how, include/uapi/linux/openat2.h */
 	if (!BEGIN(&r, &c, SYSCALL_OPENAT2_X))
 		return 0;
 	struct opened o = read__opened(ret);
-	bpf_probe_read_user(&how, sizeof(how), (void *)read__arg(&c, 2));
+	struct open__how how = openat2__how(&c);
 	/* fd: ParamFd */
 	store__s64(&r, ret);
 	/* dirfd: ParamFd */

@@ -48,6 +48,7 @@ func evtFields() []*Field {
 		computed("evt.asynctype", String, "Name of an event that was made by the sensor or a module.", computeAsyncType),
 
 		origin("evt.path_exact", wasmabi.OriginExact, "Whether the event's paths are the kernel's own copies of what the call was given (probe.exact_paths), and not read from the program's memory when the call ended."),
+		origin("evt.is_io_uring", wasmabi.OriginIoUring, "Whether the event is of an operation that was made through an io_uring and stands for the call. False in a replay."),
 		origin("evt.path_changed", wasmabi.OriginChanged, "Whether the program's memory held another path when the call ended than the one that the kernel took, which is the event's: an attempt to deceive whoever reads it there. Known where evt.path_exact is true."),
 
 		hasResult("evt.rawres", Int, Read{Offset: wasmabi.EventRes, Width: I64}, "Result of the call as a number; negative is an error number."),

@@ -93,7 +93,7 @@ func Table() [numIDs]Metric {
 		BuildInfo:         {"build_info", "The sensor's version; the value is 1.", false, []string{"version", "goversion"}},
 		EngineMode:        {"engine_mode", "How Wasm modules run: 1 for the mode in use.", false, []string{"mode"}},
 		Events:            {"events_total", "Records taken, by event type.", true, []string{"type"}},
-		Lost:              {"lost_total", "Events lost in the kernel, by event type and cause: ring_full, scratch_busy, many_messages.", true, []string{"type", "cause"}},
+		Lost:              {"lost_total", "Events lost in the kernel, by event type and cause: ring_full, scratch_busy, many_messages, unknown_request.", true, []string{"type", "cause"}},
 		SyscallEvents:     {"syscall_events_total", "Events made in the kernel, those lost included, by system call.", true, []string{"syscall"}},
 		SyscallLost:       {"syscall_lost_total", "Events lost in the kernel, by system call.", true, []string{"syscall"}},
 		CPULost:           {"cpu_lost_total", "Events lost in the kernel, by CPU and cause.", true, []string{"cpu", "cause"}},

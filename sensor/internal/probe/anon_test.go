@@ -41,7 +41,7 @@ func uring(t *env) uintptr {
 }
 
 // skipWithoutUring skips where the kernel has no io_uring or the administrator forbids it.
-func skipWithoutUring(t *env, e unix.Errno) {
+func skipWithoutUring(t testing.TB, e unix.Errno) {
 	t.Helper()
 	switch e {
 	case 0:

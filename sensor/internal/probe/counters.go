@@ -21,9 +21,10 @@ type Cause uint8
 
 // The causes, in the order of bpf/include/maps.h.
 const (
-	CauseRing Cause = iota // the ring buffer was full
-	CauseBusy              // another program of the same CPU was making a record
-	CauseTurn              // one of several messages of a call, of which the kernel lets the probe take some thirty
+	CauseRing    Cause = iota // the ring buffer was full
+	CauseBusy                 // another program of the same CPU was making a record
+	CauseTurn                 // one of several messages of a call, of which the kernel lets the probe take some thirty
+	CauseRequest              // an operation of an io_uring whose beginning isn't known when it ends
 	NumCauses
 )
 
@@ -36,6 +37,8 @@ func (c Cause) String() string {
 		return "scratch_busy"
 	case CauseTurn:
 		return "many_messages"
+	case CauseRequest:
+		return "unknown_request"
 	}
 	return fmt.Sprintf("cause %d", uint8(c))
 }
@@ -211,6 +214,15 @@ func (p *Probe) eachAttached(fn func(name string, st *ebpf.ProgramStats)) error 
 		if prog := p.coll.Programs[h.Name]; h.State == StateAttached && prog != nil {
 			if err := one(h.Name, prog); err != nil {
 				return err
+			}
+		}
+	}
+	if u := p.uring; u != nil && len(u.links) > 0 {
+		for _, pl := range u.places {
+			if prog := u.coll.Programs[pl.program]; prog != nil {
+				if err := one(pl.program, prog); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -59,8 +59,13 @@ func (p *Probe) note(name, state string, err error) {
 			h.At = append(h.At, g.fn)
 		}
 	}
+	if name == uringHook && p.uring != nil {
+		for _, pl := range p.uring.places {
+			h.At = append(h.At, pl.tracepoint)
+		}
+	}
 	if h.Serves = serves[name]; h.Serves == nil {
-		call := strings.TrimPrefix(name, prefix)
+		call := strings.TrimPrefix(strings.TrimPrefix(name, prefix), uringPrefix)
 		h.Serves = []string{call}
 		for other, of := range shared {
 			if of == call {

@@ -80,6 +80,11 @@ type Probe struct {
 
 	silent []string // hooks that SelfCheck found silent; guarded by mu
 
+	uring *ioUring // nil until an operation of io_uring is wanted; guarded by mu
+
+	varsMu sync.Mutex
+	alike  *ebpf.Collection // programs whose variables have the values of those of coll; guarded by varsMu
+
 	running  bool                 // since Attach; guarded by mu
 	asked    map[string]bool      // programs of tracepoints that somebody asked for; guarded by mu
 	optional map[string]link.Link // those that are attached; guarded by mu
@@ -127,6 +132,7 @@ var serves = map[string][]string{
 	"page_fault_kern": {"page_fault"},
 
 	getnameHook: {"paths of every system call"},
+	uringHook:   uringServes(),
 }
 
 // Load loads the programs. They run from Attach on. The result holds kernel memory until Close.
@@ -419,39 +425,51 @@ func setConstants(spec *ebpf.CollectionSpec, ringBytes uint32, cfg *Config, atFu
 // load loads all of spec at once; when that fails, the maps and then each program by itself, leaving out those refused.
 func (p *Probe) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
 	opts := ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{KernelTypes: p.cfg.KernelTypes}}
-	names := slices.Sorted(maps.Keys(spec.Programs))
-	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
-	if errors.Is(err, unix.EPERM) {
-		raiseMemlock()
-		coll, err = ebpf.NewCollectionWithOptions(spec, opts)
+	coll, refused, err := loadEach(spec, opts)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
+		if err := refused[name]; err != nil {
+			p.note(name, StateRefused, err)
+		} else {
 			p.note(name, StateLoaded, nil)
 		}
-		return coll, nil
-	}
-	only := spec.Copy()
-	only.Programs = map[string]*ebpf.ProgramSpec{}
-	coll, err = ebpf.NewCollectionWithOptions(only, opts)
-	if err != nil {
-		return nil, fmt.Errorf("create the probe's maps: %w", err)
-	}
-	opts.MapReplacements = coll.Maps
-	for _, name := range names {
-		prog, err := loadAlone(only, name, spec.Programs[name], opts)
-		if err != nil {
-			p.note(name, StateRefused, err)
-			continue
-		}
-		coll.Programs[name] = prog
-		p.note(name, StateLoaded, nil)
 	}
 	if spec.Programs["sys_exit"] != nil && coll.Programs["sys_exit"] == nil {
 		coll.Close()
 		return nil, fmt.Errorf("load the probe: %s", p.reason("sys_exit"))
 	}
 	return coll, nil
+}
+
+// loadEach loads all of spec at once; when that fails, the maps and then each program by itself. It returns what it loaded, and why
+// the kernel refused the rest.
+func loadEach(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.Collection, map[string]error, error) {
+	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
+	if errors.Is(err, unix.EPERM) {
+		raiseMemlock()
+		coll, err = ebpf.NewCollectionWithOptions(spec, opts)
+	}
+	if err == nil {
+		return coll, nil, nil
+	}
+	only := spec.Copy()
+	only.Programs = map[string]*ebpf.ProgramSpec{}
+	if coll, err = ebpf.NewCollectionWithOptions(only, opts); err != nil {
+		return nil, nil, fmt.Errorf("create the probe's maps: %w", err)
+	}
+	opts.MapReplacements = coll.Maps
+	refused := map[string]error{}
+	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
+		prog, err := loadAlone(only, name, spec.Programs[name], opts)
+		if err != nil {
+			refused[name] = err
+			continue
+		}
+		coll.Programs[name] = prog
+	}
+	return coll, refused, nil
 }
 
 // raiseMemlock lifts the limit of locked memory, which BPF maps count against before 5.11. Needs CAP_SYS_RESOURCE, there only.
@@ -496,8 +514,15 @@ func (p *Probe) set(name string, v any) error {
 	if !ok {
 		return fmt.Errorf("the probe has no variable %s", name)
 	}
+	p.varsMu.Lock()
+	defer p.varsMu.Unlock()
 	if err := c.Set(v); err != nil {
 		return fmt.Errorf("set the probe's variable %s: %w", name, err)
+	}
+	if p.alike != nil && p.alike.Variables[name] != nil {
+		if err := p.alike.Variables[name].Set(v); err != nil {
+			return fmt.Errorf("set the probe's variable %s for io_uring: %w", name, err)
+		}
 	}
 	return nil
 }
@@ -517,16 +542,26 @@ func (p *Probe) Objects() ([]Object, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []Object
-	for name, m := range p.coll.Maps {
+	all, programs, links := maps.Clone(p.coll.Maps), maps.Clone(p.coll.Programs), append(slices.Collect(maps.Values(p.optional)), p.links...)
+	if u := p.uring; u != nil && u.coll != nil {
+		for name, m := range u.coll.Maps {
+			all["io_uring "+name] = m // some are the probe's own
+		}
+		maps.Copy(programs, u.coll.Programs)
+		links = append(links, u.links...)
+	}
+	for name, m := range all {
 		info, err := m.Info()
 		if err != nil {
 			return nil, fmt.Errorf("ask for map %s: %w", name, err)
 		}
 		if id, ok := info.ID(); ok {
-			out = append(out, Object{1, uint32(id)})
+			if o := (Object{1, uint32(id)}); !slices.Contains(out, o) {
+				out = append(out, o)
+			}
 		}
 	}
-	for name, prog := range p.coll.Programs {
+	for name, prog := range programs {
 		info, err := prog.Info()
 		if err != nil {
 			return nil, fmt.Errorf("ask for program %s: %w", name, err)
@@ -535,7 +570,7 @@ func (p *Probe) Objects() ([]Object, error) {
 			out = append(out, Object{2, uint32(id)})
 		}
 	}
-	for _, l := range append(slices.Collect(maps.Values(p.optional)), p.links...) {
+	for _, l := range links {
 		info, err := l.Info()
 		if errors.Is(err, ebpf.ErrNotSupported) {
 			continue
@@ -575,11 +610,17 @@ func (p *Probe) SetSyscalls(names []string) error {
 		}
 		w.add(&event.Syscalls()[slot-1])
 	}
-	if p.fexit == nil {
-		return p.apply(&w)
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := p.setUring(names); err != nil {
+		return err
+	}
+	if p.fexit == nil {
+		if err := p.apply(&w); err != nil {
+			return err
+		}
+		return p.restUring()
+	}
 	p.fexit.wanted = slices.Clone(names)
 	if len(p.links) == 0 {
 		p.fexit.told = w // at Attach: programs may be attached by now, on trial
@@ -593,7 +634,10 @@ func (p *Probe) SetSyscalls(names []string) error {
 	}
 	p.fexit.serve(names) // what can't be served, Hooks reports
 	p.fexit.told = w
-	return p.apply(&w)
+	if err := p.apply(&w); err != nil {
+		return err
+	}
+	return p.restUring()
 }
 
 // apply tells the programs which system calls are wanted.
@@ -639,6 +683,13 @@ func (p *Probe) Attach() error {
 		p.note(name, StateAttached, nil)
 		p.links = append(p.links, l)
 	}
+	p.running = true
+	p.attachUring()
+	for name := range p.asked {
+		if err := p.setTracepoint(name); err != nil {
+			return err
+		}
+	}
 	if p.fexit != nil {
 		if missed := p.fexit.serve(p.fexit.wanted); len(missed) > 0 && len(missed) == len(p.fexit.wanted) {
 			return fmt.Errorf("attach to system calls: %s", missedReason(missed))
@@ -648,12 +699,6 @@ func (p *Probe) Attach() error {
 	for _, h := range p.hooks {
 		if h.Name == "sys_exit" && h.State != StateAttached {
 			return fmt.Errorf("attach %s: %s", h.Name, h.Reason)
-		}
-	}
-	p.running = true
-	for name := range p.asked {
-		if err := p.setTracepoint(name); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -672,6 +717,7 @@ func (p *Probe) Close() error {
 	}
 	clear(p.optional)
 	p.links = nil
+	errs = append(errs, p.closeUring())
 	if p.fexit != nil {
 		errs = append(errs, p.fexit.close())
 	}

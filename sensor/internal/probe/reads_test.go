@@ -68,6 +68,31 @@ doesn't show them. A symbolic link that is changed between the kernel's walk and
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", typ.Info().Name, strings.Join(by[FromRegisters], " "), strings.Join(by[FromKernel], " "), strings.Join(by[FromPath], " "), strings.Join(by[FromMemory], " "))
 	}
 	b.WriteString("| all others | ID nativeID nr res arg0 arg1 arg2 arg3 arg4 arg5 | | | of ia32's socketcall and ipc the arguments |\n")
+	b.WriteString(`
+## Operations of io_uring
+
+An operation makes the event of the call it stands for (` + "`evt.is_io_uring`" + `). What stands under registers above is read from its entry in
+the submission queue when it is submitted, after the kernel has read it: another thread may have changed it in between. So is openat2's
+` + "`how`" + `. Paths are the kernel's own copies, taken when it was submitted, but where 64 are under way at a time: then, and for all that is under
+memory, it is the program's memory when the operation is complete. Whatever comes from the kernel is read then, too.
+
+| operation | stands for |
+|---|---|
+`)
+	for _, op := range uringOperations {
+		calls := op.calls[0]
+		switch {
+		case op.name == "FSYNC":
+			calls += ", with IORING_FSYNC_DATASYNC " + op.calls[1]
+		case op.calls[1] != "":
+			calls += ", with an offset " + op.calls[1]
+		case op.name == "FIXED_FD_INSTALL":
+			calls += ", of which oldfd is missing"
+		case op.name == "RECV_ZC":
+			calls += " (not tested: it needs a network card of its own)"
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", op.name, calls)
+	}
 	return bytes.ReplaceAll(b.Bytes(), []byte("|  |"), []byte("| |"))
 }
 

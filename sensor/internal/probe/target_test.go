@@ -173,8 +173,17 @@ func TestObjects(t *testing.T) {
 		}
 		ids[o] = true
 	}
-	if n[objectMap] != len(l.p.coll.Maps) || n[objectProg] != len(l.p.coll.Programs) || n[objectLink] < len(always) {
-		t.Errorf("objects by kind: %v; %d maps and %d programs are loaded", n, len(l.p.coll.Maps), len(l.p.coll.Programs))
+	nmaps, nprogs := len(l.p.coll.Maps), len(l.p.coll.Programs)
+	if u := l.p.uring; u != nil && u.coll != nil {
+		nprogs += len(u.coll.Programs)
+		for name := range u.coll.Maps {
+			if l.p.coll.Maps[name] == nil || name[0] == '.' { // its own variables
+				nmaps++
+			}
+		}
+	}
+	if n[objectMap] != nmaps || n[objectProg] != nprogs || n[objectLink] < len(always) {
+		t.Errorf("objects by kind: %v; %d maps and %d programs are loaded", n, nmaps, nprogs)
 	}
 	if pid := l.p.PID(); pid != int64(unix.Getpid()) {
 		t.Errorf("the sensor's pid is %d, not %d", pid, unix.Getpid())
