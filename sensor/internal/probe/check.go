@@ -55,6 +55,8 @@ func (r Report) String() string {
 			fmt.Fprintf(&b, "off  %-26s %s (%s)\n", h.Name, h.Reason, strings.Join(h.Serves, ", "))
 		} else if strings.HasPrefix(h.Name, prefix) {
 			served[h.Tier] += len(h.Serves)
+		} else if h.Name == uringHook {
+			fmt.Fprintf(&b, "yes  %-26s operations that stand for %d system calls, at %s\n", h.Name, len(h.Serves), strings.Join(h.At, ", "))
 		}
 	}
 	for _, tier := range slices.Sorted(maps.Keys(served)) {
