@@ -23,6 +23,7 @@ const (
 	UringMapMarks             = "marks"
 	UringMapNames             = "names"
 	UringMapNoName            = "no_name"
+	UringMapOpens             = "opens"
 	UringMapRing              = "ring"
 	UringMapUringByName       = "uring_by_name"
 	UringMapUringCalls        = "uring_calls"
@@ -70,6 +71,7 @@ const (
 	UringVarCodeOf            = "code_of"
 	UringVarDynamicSnaplen    = "dynamic_snaplen"
 	UringVarExact             = "exact"
+	UringVarExactFiles        = "exact_files"
 	UringVarExecSlot          = "exec_slot"
 	UringVarExecveatNr        = "execveat_nr"
 	UringVarFexit             = "fexit"
@@ -80,6 +82,8 @@ const (
 	UringVarNameArgs          = "name_args"
 	UringVarNamesFull         = "names_full"
 	UringVarOnlySlot          = "only_slot"
+	UringVarOpensFull         = "opens_full"
+	UringVarOpensOf           = "opens_of"
 	UringVarPageKbShift       = "page_kb_shift"
 	UringVarPayloadOf         = "payload_of"
 	UringVarPayloadPort       = "payload_port"
@@ -190,6 +194,7 @@ type UringMapSpecs struct {
 	Marks       *ebpf.MapSpec `ebpf:"marks"`
 	Names       *ebpf.MapSpec `ebpf:"names"`
 	NoName      *ebpf.MapSpec `ebpf:"no_name"`
+	Opens       *ebpf.MapSpec `ebpf:"opens"`
 	Ring        *ebpf.MapSpec `ebpf:"ring"`
 	UringByName *ebpf.MapSpec `ebpf:"uring_by_name"`
 	UringCalls  *ebpf.MapSpec `ebpf:"uring_calls"`
@@ -207,6 +212,7 @@ type UringVariableSpecs struct {
 	CodeOf            *ebpf.VariableSpec `ebpf:"code_of"`
 	DynamicSnaplen    *ebpf.VariableSpec `ebpf:"dynamic_snaplen"`
 	Exact             *ebpf.VariableSpec `ebpf:"exact"`
+	ExactFiles        *ebpf.VariableSpec `ebpf:"exact_files"`
 	ExecSlot          *ebpf.VariableSpec `ebpf:"exec_slot"`
 	ExecveatNr        *ebpf.VariableSpec `ebpf:"execveat_nr"`
 	Fexit             *ebpf.VariableSpec `ebpf:"fexit"`
@@ -217,6 +223,8 @@ type UringVariableSpecs struct {
 	NameArgs          *ebpf.VariableSpec `ebpf:"name_args"`
 	NamesFull         *ebpf.VariableSpec `ebpf:"names_full"`
 	OnlySlot          *ebpf.VariableSpec `ebpf:"only_slot"`
+	OpensFull         *ebpf.VariableSpec `ebpf:"opens_full"`
+	OpensOf           *ebpf.VariableSpec `ebpf:"opens_of"`
 	PageKbShift       *ebpf.VariableSpec `ebpf:"page_kb_shift"`
 	PayloadOf         *ebpf.VariableSpec `ebpf:"payload_of"`
 	PayloadPort       *ebpf.VariableSpec `ebpf:"payload_port"`
@@ -263,6 +271,7 @@ type UringMaps struct {
 	Marks       *ebpf.Map `ebpf:"marks"`
 	Names       *ebpf.Map `ebpf:"names"`
 	NoName      *ebpf.Map `ebpf:"no_name"`
+	Opens       *ebpf.Map `ebpf:"opens"`
 	Ring        *ebpf.Map `ebpf:"ring"`
 	UringByName *ebpf.Map `ebpf:"uring_by_name"`
 	UringCalls  *ebpf.Map `ebpf:"uring_calls"`
@@ -281,6 +290,7 @@ func (m *UringMaps) Close() error {
 		m.Marks,
 		m.Names,
 		m.NoName,
+		m.Opens,
 		m.Ring,
 		m.UringByName,
 		m.UringCalls,
@@ -299,6 +309,7 @@ type UringVariables struct {
 	CodeOf            *ebpf.Variable `ebpf:"code_of"`
 	DynamicSnaplen    *ebpf.Variable `ebpf:"dynamic_snaplen"`
 	Exact             *ebpf.Variable `ebpf:"exact"`
+	ExactFiles        *ebpf.Variable `ebpf:"exact_files"`
 	ExecSlot          *ebpf.Variable `ebpf:"exec_slot"`
 	ExecveatNr        *ebpf.Variable `ebpf:"execveat_nr"`
 	Fexit             *ebpf.Variable `ebpf:"fexit"`
@@ -309,6 +320,8 @@ type UringVariables struct {
 	NameArgs          *ebpf.Variable `ebpf:"name_args"`
 	NamesFull         *ebpf.Variable `ebpf:"names_full"`
 	OnlySlot          *ebpf.Variable `ebpf:"only_slot"`
+	OpensFull         *ebpf.Variable `ebpf:"opens_full"`
+	OpensOf           *ebpf.Variable `ebpf:"opens_of"`
 	PageKbShift       *ebpf.Variable `ebpf:"page_kb_shift"`
 	PayloadOf         *ebpf.Variable `ebpf:"payload_of"`
 	PayloadPort       *ebpf.Variable `ebpf:"payload_port"`

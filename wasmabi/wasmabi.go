@@ -108,6 +108,9 @@ const (
 	OriginChanged = 16 // and one of them isn't what the program's memory held when the call ended
 
 	OriginIoUring = 32 // an operation of an io_uring, in the place of the call
+
+	OriginOpened = 128 // device and inode are those of the file that the kernel opened
+	OriginOther  = 256 // and the fd stood for another file when the call ended
 )
 
 // The kinds of a cell.
@@ -207,6 +210,7 @@ type Condition struct {
 	Open   []string `json:"open,omitempty"`   // OpenRead, OpenWrite, OpenCreate: it was opened for one of these; none: for whatever
 	Paths  *Paths   `json:"paths,omitempty"`  // what the event's path is; nil: whatever
 	Ports  []uint16 `json:"ports,omitempty"`  // one of these is a port at either end of its socket; none: whatever
+	Sensor bool     `json:"sensor,omitempty"` // the event acts on the sensor itself; said of events of security functions only
 }
 
 // Paths holds for a path that equals one of Equal or begins with one of Prefix; for none when both are empty. The path is

@@ -37,7 +37,7 @@ __inline_always bool dispatch__drops(const struct call *c, s64 ret)
 		return true;
 	if (!filter_on || !filter__drops(c, read__ret(c->compat, ret), tgid))
 		return false;
-	if (exact)
+	if (exact || exact_files)
 		names__forget((u32)bpf_get_current_pid_tgid(), 31);
 	return true;
 }

@@ -54,9 +54,11 @@ __inline_always struct kept_name *names__find(u32 tid, u32 nr, u32 i, u64 ptr)
 	return n && n->ptr == ptr && n->nr == nr ? n : NULL;
 }
 
-/* Forgets the paths of a thread's arguments that mask, a constant, has. */
+/* Forgets the paths of a thread's arguments that mask, a constant, has, and what it opened. */
 __inline_always void names__forget(u32 tid, u32 mask)
 {
+	if (exact_files)
+		opens__forget(tid);
 #pragma unroll
 	for (int i = 0; i < NAME_ARGS; i++) {
 		u64 key = names__key(tid, i);
@@ -72,6 +74,8 @@ __inline_always void names__forget(u32 tid, u32 mask)
 static __attribute__((noinline)) int names__end(u32 slot)
 {
 	u32 tid = bpf_get_current_pid_tgid();
+	if (exact_files && opens_of[slot & (SLOTS - 1)])
+		opens__forget(tid);
 #pragma unroll
 	for (int i = 0; i < NAME_ARGS; i++) {
 		u64 key = names__key(tid, i);

@@ -40,31 +40,6 @@ __inline_always enum layer read__layer(struct inode *inode, struct super_block *
 	return upper && READ(upper, d_inode) ? LAYER_UPPER : LAYER_LOWER;
 }
 
-/* What an open leaves: device, inode, layer, whether it made the file. Zeros for a failed one. */
-struct opened {
-	u64 ino;
-	u32 dev;
-	enum layer layer;
-	bool created;
-};
-
-__inline_always struct opened read__opened(s64 fd)
-{
-	struct opened o = {};
-	if (fd < 0)
-		return o;
-	struct file *f = read__file(read__task(), fd);
-	if (!f)
-		return o;
-	struct inode *inode = READ(f, f_inode);
-	struct super_block *sb = READ(inode, i_sb);
-	o.ino = READ(inode, i_ino);
-	o.dev = read__dev(READ(sb, s_dev));
-	o.layer = read__layer(inode, sb);
-	o.created = READ(f, f_mode) & FMODE_CREATED;
-	return o;
-}
-
 /* The inode number of what fd stands for, 0 for none. */
 __inline_always u64 read__ino(s64 fd)
 {

@@ -37,6 +37,8 @@
 #define ORIGIN_EXACT 8  /* the paths are the kernel's own copies */
 #define ORIGIN_CHANGED 16 /* and one of them isn't what the program's memory held when the call ended */
 #define ORIGIN_URING 32 /* an operation of an io_uring, in the place of the call */
+#define ORIGIN_OPENED 128 /* dev and ino are those of the file that the kernel opened */
+#define ORIGIN_OTHER 256 /* and the fd stood for another file when the call ended */
 
 /* Most bytes of one string, of all arguments, of the environment, of all cgroups. */
 #define STRING_MAX 4096

@@ -96,6 +96,28 @@ __inline_always void store__dentry(struct rec *r, struct dentry *d, struct vfsmo
 	store__built_path(r);
 }
 
+/* The path that a dentry has within its file system, wherever that is mounted. */
+__inline_always void store__path_within(struct rec *r, struct dentry *d)
+{
+	struct cpu *c = r->cpu;
+	bool whole = false;
+	path__begin(c);
+	for (int i = 0; i < WALK_MAX; i++) {
+		d = forget(&c->forget[0], d);
+		struct dentry *parent = READ(d, d_parent);
+		if (d == parent) {
+			whole = true;
+			break;
+		}
+		if (!path__prepend(c, READ(d, d_name.name), READ(d, d_name.len) & (NAME_MAX - 1)))
+			break;
+		d = parent;
+	}
+	if (!whole)
+		store__mark_cut(r);
+	store__built_path(r);
+}
+
 /* The path of an open file. */
 __inline_always void store__file_path(struct rec *r, struct file *f)
 {

@@ -197,7 +197,7 @@ __inline_always void submit__scratch(struct rec *r)
 		c.slot = read__slot(&c);                                                                               \
 		c.tid = bpf_get_current_pid_tgid();                                                                    \
 		call_##name(c, read__ret(c.compat, ret));                                                              \
-		if (exact)                                                                                             \
+		if (exact || exact_files)                                                                                             \
 			end(c.slot);                                                                                   \
 		return 0;                                                                                              \
 	}                                                                                                              \

@@ -48,7 +48,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
-enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_F_MMAPABLE = 1 << 10 };
+enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_F_NO_PREALLOC = 1, BPF_F_MMAPABLE = 1 << 10 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_RB_AVAIL_DATA = 0, BPF_RB_RING_SIZE = 1, BPF_RB_CONS_POS = 2, BPF_RB_PROD_POS = 3 };
 
@@ -110,10 +110,12 @@ struct vfsmount {
 	struct super_block *mnt_sb;
 	int mnt_flags;
 };
+struct mnt_namespace;
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
 };
 struct path {
 	struct vfsmount *mnt;
@@ -137,7 +139,12 @@ struct inode___6_11 {
 	s64 i_mtime_sec, i_ctime_sec;
 	u32 i_mtime_nsec, i_ctime_nsec;
 };
+struct iattr {
+	unsigned int ia_valid;
+	umode_t ia_mode;
+};
 struct file_operations;
+struct cred;
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
@@ -146,6 +153,7 @@ struct file {
 	unsigned int f_mode;
 	void *private_data;
 	loff_t f_pos;
+	struct cred *f_cred;
 };
 struct fdtable {
 	unsigned int max_fds;
@@ -197,6 +205,7 @@ struct pid_namespace {
 	struct task_struct *child_reaper;
 };
 struct nsproxy {
+	struct mnt_namespace *mnt_ns;
 	struct pid_namespace *pid_ns_for_children;
 };
 struct tty_driver {
@@ -318,6 +327,7 @@ struct linux_binprm {
 	struct file *file;
 	const char *filename;
 	const char *fdpath;
+	struct cred *cred;
 };
 
 /* Sockets. */
@@ -425,6 +435,7 @@ struct __sk_buff;
 #define PROC_SUPER_MAGIC 0x9fa0
 #define PID_FS_MAGIC 0x50494446 /* from 6.9 */
 #define FMODE_CREATED 0x100000
+#define FMODE_NOACCOUNT 0x20000000 /* the kernel's own, behind one of a program's: what an overlay opens below */
 #define SB_RDONLY 1
 #define S_IMMUTABLE 8
 #define PF_EXITING 0x00000004

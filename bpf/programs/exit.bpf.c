@@ -68,7 +68,7 @@ int BPF_PROG(sched_exit, struct task_struct *p)
 	struct task_struct *t = read__task();
 	if (id >> 32 == self_tgid || READ(t, flags) & PF_KTHREAD)
 		return 0;
-	if (exact)
+	if (exact || exact_files)
 		names__forget(bpf_get_current_pid_tgid(), 31);
 	marks__exit(t, id >> 32);
 	u32 code = READ(t, exit_code);

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* open, openat, openat2, creat, open_by_handle_at */
 
+/* Says in the record of an open how exact it is. */
+__inline_always void open__mark(struct rec *r, const struct opened *o)
+{
+	if (exact_files)
+		*(volatile u16 *)(r->p + RECORD_ORIGIN) |= o->origin;
+}
+
 __inline_always u32 open__flags(u32 flags, const struct opened *o)
 {
 	return flags__open(flags) | (o->created ? F_CREATED : 0) |
@@ -12,7 +19,8 @@ CALL(open)
 	struct rec r;
 	if (!BEGIN(&r, &c, SYSCALL_OPEN_X))
 		return 0;
-	struct opened o = read__opened(ret);
+	struct opened o = read__opened(&c, ret);
+	open__mark(&r, &o);
 	u32 flags = read__arg(&c, 1);
 	/* fd: ParamFd */
 	store__s64(&r, ret);
@@ -35,7 +43,8 @@ CALL(openat)
 	struct rec r;
 	if (!BEGIN(&r, &c, SYSCALL_OPENAT_2_X))
 		return 0;
-	struct opened o = read__opened(ret);
+	struct opened o = read__opened(&c, ret);
+	open__mark(&r, &o);
 	u32 flags = read__arg(&c, 2);
 	/* fd: ParamFd */
 	store__s64(&r, ret);
@@ -75,7 +84,8 @@ CALL(openat2)
 	struct rec r;
 	if (!BEGIN(&r, &c, SYSCALL_OPENAT2_X))
 		return 0;
-	struct opened o = read__opened(ret);
+	struct opened o = read__opened(&c, ret);
+	open__mark(&r, &o);
 	struct open__how how = openat2__how(&c);
 	/* fd: ParamFd */
 	store__s64(&r, ret);
@@ -102,7 +112,8 @@ CALL(creat)
 	struct rec r;
 	if (!BEGIN(&r, &c, SYSCALL_CREAT_X))
 		return 0;
-	struct opened o = read__opened(ret);
+	struct opened o = read__opened(&c, ret);
+	open__mark(&r, &o);
 	/* fd: ParamFd */
 	store__s64(&r, ret);
 	/* name: ParamFspath */
@@ -124,7 +135,8 @@ CALL(open_by_handle_at)
 	struct rec r;
 	if (!BEGIN(&r, &c, SYSCALL_OPEN_BY_HANDLE_AT_X))
 		return 0;
-	struct opened o = read__opened(ret);
+	struct opened o = read__opened(&c, ret);
+	open__mark(&r, &o);
 	/* fd: ParamFd */
 	store__s64(&r, ret);
 	/* mountfd: ParamFd */

@@ -10,10 +10,11 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	return 0; /* of no use to anybody; or no program: it couldn't be loaded */
 }
 
-/* self: run once by the loader, learns which process it is, which inside a pid namespace it can't know. */
+/* self: run once by the loader, learns which process it is, which inside a pid namespace it can't know, and its mount namespace. */
 SEC("raw_tp")
 int self(void *ctx)
 {
+	self_mnt_ns = (u64)READ(READ(read__task(), nsproxy), mnt_ns);
 	self_tgid = bpf_get_current_pid_tgid() >> 32;
 	return 0;
 }

@@ -24,6 +24,7 @@
 #include "../include/read_task.h"
 #include "../include/read_file.h"
 #include "../include/flags.h"
+#include "../include/opens.h"
 #include "../include/names.h"
 #include "../include/submit.h"
 #include "../include/store_value.h"

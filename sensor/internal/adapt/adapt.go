@@ -40,6 +40,7 @@ type Selection struct {
 	Ignored  []Ignored // what modules name and isn't captured, in order of name
 	Unknown  []string  // of Config.CustomSet: names that no system call has
 	types    [event.NumTypes]bool
+	onSensor [event.NumTypes]bool
 
 	everything bool // as in Config
 }
@@ -68,6 +69,10 @@ const (
 // Wants reports whether events of type t are made for somebody: what doesn't come from a system call asks by this. Those of
 // tracepoints, which many threads make many of, are only for those who name them: not for what takes events of every type.
 func (s *Selection) Wants(t event.Type) bool { return int(t) < len(s.types) && s.types[t] }
+
+// OnSensorOnly reports whether all who judge events of type t, whose hooks know the sensor's files, can use only those that act
+// on the sensor.
+func (s *Selection) OnSensorOnly(t event.Type) bool { return int(t) < len(s.types) && s.onSensor[t] }
 
 // Names returns the names of the system calls, in order.
 func (s *Selection) Names() []string {
@@ -181,10 +186,39 @@ func Select(modules []Module, cfg Config) *Selection {
 	}
 	for t := range event.Type(event.NumTypes) {
 		if s.types[t] && t.Info().Origin == event.OriginTracepoint && t != event.ProcexitV1E {
+			s.onSensor[t] = onSensor(modules, t)
 			s.types[t] = len(namedBy(modules, t, func(i int) bool { return judged[i][t] })) > 0
 		}
 	}
 	return s
+}
+
+// onSensor reports whether every module that judges events of type t needs them to act on the sensor.
+func onSensor(modules []Module, t event.Type) bool {
+	for _, m := range modules {
+		if !slices.Contains(m.Manifest.EventCodes, uint16(t)) {
+			continue
+		}
+		if m.Rules != nil && len(namedBy([]Module{m}, t, func(int) bool { return true })) == 0 {
+			continue // it takes what comes
+		}
+		n := m.Manifest.Needs
+		if n == nil {
+			return false
+		}
+		found := false
+		for i := range n.Conditions {
+			if c := &n.Conditions[i]; slices.Contains(c.Events, uint16(t)) {
+				if found = true; !c.Sensor {
+					return false
+				}
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
 }
 
 // custom parts the custom set into what is to be captured and what is not.

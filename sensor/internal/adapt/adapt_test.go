@@ -149,6 +149,31 @@ func TestTracepoints(t *testing.T) {
 			}
 		}
 	}
+	// Of hooks that know the sensor's files: whether all who name them mean those.
+	mine := "evt.type = security_inode_unlink and evt.targets_sensor = true"
+	for _, c := range []struct {
+		conds []string
+		want  bool
+	}{
+		{[]string{mine}, true},
+		{[]string{mine + " and proc.name != x"}, true},
+		{[]string{"not evt.targets_sensor = false and evt.type in (security_inode_unlink, security_inode_rename)"}, true},
+		{[]string{"evt.type = security_inode_unlink and (evt.targets_sensor = true or proc.name = x)"}, false},
+		{[]string{"evt.type = security_inode_unlink and evt.targets_sensor = false"}, false},
+		{[]string{"evt.type = security_inode_unlink"}, false},
+		{[]string{mine, "evt.type = security_inode_unlink and proc.name = x"}, false},
+		{[]string{mine, "evt.type = security_inode_rename"}, true},
+		{[]string{mine, "proc.name = x"}, true},
+	} {
+		var ms []Module
+		for i, cond := range c.conds {
+			ms = append(ms, rules(t, "m"+string(rune('a'+i)), cond, "x"))
+		}
+		s := Select(ms, Config{})
+		if !s.Wants(event.SecurityInodeUnlinkX) || s.OnSensorOnly(event.SecurityInodeUnlinkX) != c.want {
+			t.Errorf("%q: wanted %v, only on the sensor %v", c.conds, s.Wants(event.SecurityInodeUnlinkX), s.OnSensorOnly(event.SecurityInodeUnlinkX))
+		}
+	}
 	if s := Select(nil, Config{Everything: true}); s.Wants(event.SchedswitchV6E) {
 		t.Error("a listing of everything wants switches")
 	}

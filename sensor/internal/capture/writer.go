@@ -384,9 +384,13 @@ func ownCode(t event.Type) []byte {
 	return unknownCode
 }
 
-// Record writes r, which has passed Check and whose time is wall time, as an event. A missing parameter has no bytes.
+// Record writes r, which has passed Check and whose time is wall time, as an event. A missing parameter has no bytes. Events of
+// shikra's own that come from no system call are left out: the format has nothing in their place.
 func (c *Writer) Record(r event.Record) {
 	var e Event
+	if t := r.Type(); t >= event.OwnType && t.Info().Origin != event.OriginSyscall {
+		return
+	}
 	e.TS, e.TID, e.Type, e.CPU = r.TS(), r.TID(), r.Type(), r.CPU()
 	for i := range min(len(e.Type.Info().Params), MaxParams) {
 		e.params[i], _ = r.Param(i)

@@ -136,6 +136,9 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 		if n, err := p.PathsNotKept(); err == nil {
 			emit(metrics.PathsNotKept, float64(n))
 		}
+		if n, err := p.OpensNotKept(); err == nil {
+			emit(metrics.OpensNotKept, float64(n))
+		}
 		for _, h := range p.Hooks() {
 			on := 0.0
 			if h.State == probe.StateAttached || h.State == probe.StateLoaded {

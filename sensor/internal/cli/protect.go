@@ -86,6 +86,40 @@ func noteFiles(ids map[field.FileID]struct{}, path string) {
 	})
 }
 
+// guardedFiles returns the files below the sensor's paths, and the folders above them, by what they are: for the hooks that the
+// kernel asks with objects and not with paths.
+func guardedFiles(paths []string) []probe.GuardedFile {
+	var out []probe.GuardedFile
+	add := func(path string, what uint32) {
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil && len(out) < probe.MaxGuarded {
+			out = append(out, probe.GuardedFile{Major: unix.Major(uint64(st.Dev)), Minor: unix.Minor(uint64(st.Dev)), Ino: st.Ino, What: what})
+		}
+	}
+	above := map[string]bool{"/": true}
+	for _, path := range paths {
+		if strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/") {
+			continue // not files of the sensor's own
+		}
+		for dir := filepath.Dir(path); !above[dir]; dir = filepath.Dir(dir) {
+			above[dir] = true
+			add(dir, probe.GuardAbove)
+		}
+	}
+	for _, path := range paths {
+		if strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/") {
+			continue
+		}
+		_ = filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				add(path, probe.GuardOwn)
+			}
+			return nil
+		})
+	}
+	return out
+}
+
 // eventDev encodes a device number as events do (new_encode_dev, include/linux/kdev_t.h).
 func eventDev(dev uint64) uint32 {
 	minor := unix.Minor(dev)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -187,6 +189,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		log.Warn("not all of the sensor's eBPF objects are known: what is done to the others isn't noticed", "err", err)
 	}
 	s.Protect(own)
+	if left, err := p.Guard(guardedFiles(own.Paths), sel.OnSensorOnly); err != nil || left > 0 {
+		log.Warn("not all of the sensor's files are known by what they are: some are known by their paths only", "left", left, "err", err)
+	}
 	snap, err := live.Snapshot(ctx, shots, s.Sink())
 	if err != nil {
 		return fmt.Errorf("read what is running: %w", err)
@@ -203,10 +208,15 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	if err := p.SelfCheck(); err != nil {
 		log.Warn("whether the hooks run wasn't checked", "err", err)
 	}
+	off := map[string][]string{} // hooks by what is wrong with them: a kernel that refuses one of a kind refuses them all
 	for _, h := range p.Hooks() {
 		if h.State != probe.StateAttached && h.State != probe.StateLoaded {
-			log.Warn("a hook is off", "hook", h.Name, "serves", h.Serves, "state", h.State, "reason", h.Reason)
+			why := h.State + ": " + h.Reason
+			off[why] = append(off[why], h.Name)
 		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(off)) {
+		log.Warn("hooks are off", "hooks", off[why], "reason", why)
 	}
 	if snap.TaskIter != nil || snap.FileIter != nil {
 		log.Warn("what was running was read from /proc, not by BPF iterators", "threads", snap.TaskIter, "files", snap.FileIter)

@@ -49,7 +49,7 @@ func makeLayouts() (t [event.NumTypes]layout) {
 	}
 	for _, et := range event.Types() {
 		in := et.Info()
-		if in.Origin != event.OriginSyscall || et&1 == 0 || len(in.Params) == 0 {
+		if in.Origin != event.OriginSyscall && et < event.OwnType || et&1 == 0 || len(in.Params) == 0 {
 			continue
 		}
 		l := &t[et]

@@ -251,7 +251,7 @@ type Syscall struct {
 }
 
 // OwnType is the first event type that shikra gives to calls which the capture format has generic events for. A capture
-// holds those in its place.
+// holds those in its place, and nothing in that of types that come from no system call.
 const OwnType Type = 471
 
 // OwnCode is the first Code that shikra gives to calls which the capture format has no number for. A capture holds 0, that

@@ -463,10 +463,17 @@ const (
 	SyscallPidfdSendSignalX    Type = 475
 	SyscallRtSigqueueinfoX     Type = 477
 	SyscallRtTgsigqueueinfoX   Type = 479
+	SecurityFileOpenX          Type = 481
+	SecurityBprmCheckX         Type = 483
+	SecurityInodeUnlinkX       Type = 485
+	SecurityInodeRenameX       Type = 487
+	SecurityInodeSetattrX      Type = 489
+	SecurityInodeSetxattrX     Type = 491
+	SecuritySbMountX           Type = 493
 )
 
 // NumTypes is one more than the largest event type.
-const NumTypes = int(SyscallRtTgsigqueueinfoX) + 1
+const NumTypes = int(SecuritySbMountX) + 1
 
 var infos = [NumTypes]Info{
 	GenericE: {Name: "syscall", Const: "GenericE", Origin: OriginSyscall, Category: CatOther, Flags: FlagOld | FlagConverted, Params: []Param{
@@ -2637,6 +2644,62 @@ var infos = [NumTypes]Info{
 		{Name: "tid", Type: ParamPid, Format: FormatDec},
 		{Name: "sig", Type: ParamSigtype, Format: FormatDec},
 	}},
+	SecurityFileOpenX: {Name: "security_file_open", Const: "SecurityFileOpenX", Origin: OriginTracepoint, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "flags", Type: ParamFlags32, Format: FormatHex, Table: flagsFileFlags[:]},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
+		{Name: "uid", Type: ParamUid, Format: FormatDec},
+	}},
+	SecurityBprmCheckX: {Name: "security_bprm_check", Const: "SecurityBprmCheckX", Origin: OriginTracepoint, Category: CatProcess, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "filename", Type: ParamCharbuf, Format: FormatNa},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
+		{Name: "uid", Type: ParamUid, Format: FormatDec},
+	}},
+	SecurityInodeUnlinkX: {Name: "security_inode_unlink", Const: "SecurityInodeUnlinkX", Origin: OriginTracepoint, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamCharbuf, Format: FormatNa},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
+		{Name: "sensor", Type: ParamBool, Format: FormatDec},
+	}},
+	SecurityInodeRenameX: {Name: "security_inode_rename", Const: "SecurityInodeRenameX", Origin: OriginTracepoint, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamCharbuf, Format: FormatNa},
+		{Name: "newpath", Type: ParamCharbuf, Format: FormatNa},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
+		{Name: "newino", Type: ParamUint64, Format: FormatDec},
+		{Name: "sensor", Type: ParamBool, Format: FormatDec},
+	}},
+	SecurityInodeSetattrX: {Name: "security_inode_setattr", Const: "SecurityInodeSetattrX", Origin: OriginTracepoint, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamCharbuf, Format: FormatNa},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
+		{Name: "what", Type: ParamFlags32, Format: FormatHex, Table: flagsAttrFlags[:]},
+		{Name: "mode", Type: ParamMode, Format: FormatOct, Table: flagsChmodMode[:]},
+		{Name: "sensor", Type: ParamBool, Format: FormatDec},
+	}},
+	SecurityInodeSetxattrX: {Name: "security_inode_setxattr", Const: "SecurityInodeSetxattrX", Origin: OriginTracepoint, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamCharbuf, Format: FormatNa},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
+		{Name: "sensor", Type: ParamBool, Format: FormatDec},
+	}},
+	SecuritySbMountX: {Name: "security_sb_mount", Const: "SecuritySbMountX", Origin: OriginTracepoint, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
+		{Name: "sensor", Type: ParamBool, Format: FormatDec},
+	}},
 }
 
 var flagsSocketFamilies = [...]NameValue{
@@ -3081,6 +3144,16 @@ var flagsSemctlCommands = [...]NameValue{
 	{"GETZCNT", 0x400},
 	{"SETALL", 0x800},
 	{"SETVAL", 0x1000},
+}
+
+var flagsAttrFlags = [...]NameValue{
+	{"ATTR_MODE", 0x1},
+	{"ATTR_UID", 0x2},
+	{"ATTR_GID", 0x4},
+	{"ATTR_SIZE", 0x8},
+	{"ATTR_ATIME", 0x10},
+	{"ATTR_MTIME", 0x20},
+	{"ATTR_CTIME", 0x40},
 }
 
 var flagsAccessFlags = [...]NameValue{

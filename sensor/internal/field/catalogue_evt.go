@@ -50,6 +50,8 @@ func evtFields() []*Field {
 		origin("evt.path_exact", wasmabi.OriginExact, "Whether the event's paths are the kernel's own copies of what the call was given (probe.exact_paths), and not read from the program's memory when the call ended."),
 		origin("evt.is_io_uring", wasmabi.OriginIoUring, "Whether the event is of an operation that was made through an io_uring and stands for the call. False in a replay."),
 		origin("evt.path_changed", wasmabi.OriginChanged, "Whether the program's memory held another path when the call ended than the one that the kernel took, which is the event's: an attempt to deceive whoever reads it there. Known where evt.path_exact is true."),
+		origin("evt.file_exact", wasmabi.OriginOpened, "Whether device, inode and layer of an open are those of the file that the kernel opened, as its security function was asked (probe.exact_paths), and not those of what the fd stood for when the call ended."),
+		origin("evt.file_changed", wasmabi.OriginOther, "Whether the fd that an open made stood for another file already when the call ended: another thread has put it there, which deceives whoever looks at the fd. Known where evt.file_exact is true; the event tells of the file that was opened."),
 
 		hasResult("evt.rawres", Int, Read{Offset: wasmabi.EventRes, Width: I64}, "Result of the call as a number; negative is an error number."),
 		computed("evt.res", String, "Result of the call: SUCCESS, or the error's name such as ENOENT.", computeRes),

@@ -51,6 +51,7 @@ const (
 	aimOpen       // the path of an open, which only one for writing does something to
 	aimFile       // the file that the event acts on
 	aimBPF        // the kind of a BPF object; its id is the next parameter
+	aimSaid       // the kernel's own word that it is the sensor's
 )
 
 // aims are those of one event type: up to three parameters.
@@ -96,6 +97,7 @@ func sensorAims() (t [event.NumTypes]aims) {
 	add(aimOpen, "name", opens...)
 	add(aimFile, "", event.SyscallFchmodX, event.SyscallFchownX, event.SyscallFtruncateX)
 	add(aimBPF, "object", event.SyscallBpfV2X)
+	add(aimSaid, "sensor", event.SecurityInodeUnlinkX, event.SecurityInodeRenameX, event.SecurityInodeSetattrX, event.SecurityInodeSetxattrX, event.SecuritySbMountX)
 	return t
 }
 
@@ -143,6 +145,9 @@ func (c *Ctx) TargetsSensor(e event.Event) bool {
 			id, ok2 := e.Int(p + 1)
 			_, hit = s.BPF[BPFID{uint8(kind), uint32(id)}]
 			hit = hit && ok1 && ok2
+		case aimSaid:
+			n, ok := e.Int(p)
+			hit = ok && n != 0
 		}
 		if hit {
 			return true

@@ -33,6 +33,7 @@ func (w *world) events(t *testing.T) map[string]event.Event {
 	m["native"] = w.event(t, w.record(300, event.GenericX).Int(2049).Int(472).Int(472).Int(-1).Int(255).Int(1<<31).Int(0).Int(0).Int(0).Int(-1).Done(), 300, -1)
 	m["unknown"] = w.event(t, w.record(300, event.GenericX).Int(0).Int(500).Int(0x40000000|500).Int(0).Int(1).Int(2).Int(3).Int(4).Int(5).Int(6).Done(), 300, -1)
 	m["rename"] = w.event(t, w.record(300, event.SyscallRenameat2X).Int(0).Int(8).String("a/./b").Int(-100).String("c").Int(0).Done(), 300, -1)
+	m["swapped"] = w.event(t, w.record(300, event.SyscallOpenX).Int(3).String("/f").Int(1).Int(0).Int(5).Int(7).SetOrigin(wasmabi.OriginOpened|wasmabi.OriginOther).Done(), 300, 3)
 	m["renamefail"] = w.event(t, w.record(300, event.SyscallRenameX).Int(-13).String("a").String("b").SetOrigin(wasmabi.OriginExact|wasmabi.OriginChanged|wasmabi.OriginIoUring).Done(), 300, -1)
 	m["symlink"] = w.event(t, w.record(300, event.SyscallSymlinkatX).Int(0).String("../t").Int(55).String("l").Done(), 300, -1)
 	m["poll"] = w.event(t, w.record(300, event.SyscallPollX).Int(1).Bytes([]byte{3, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0x41, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1, 0}).Int(10).Done(), 300, -1)
@@ -78,6 +79,10 @@ var valueTests = []struct{ field, event, want string }{
 	{"evt.path_exact", "renamefail", "true"},
 	{"evt.path_changed", "open", "false"},
 	{"evt.path_changed", "renamefail", "true"},
+	{"evt.file_exact", "open", "false"},
+	{"evt.file_exact", "swapped", "true"},
+	{"evt.file_changed", "renamefail", "false"},
+	{"evt.file_changed", "swapped", "true"},
 	{"evt.rawres", "open", "3"},
 	{"evt.rawres", "socket", "-115"},
 	{"evt.rawres", "exit", "-"},

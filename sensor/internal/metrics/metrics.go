@@ -71,6 +71,7 @@ const (
 	FilesAsked
 	HookActive
 	PathsNotKept
+	OpensNotKept
 	Captured
 	NotCaptured
 	Filtered
@@ -136,6 +137,7 @@ func Table() [numIDs]Metric {
 		RepairSeconds:     {"repair_snapshot_seconds", "How long the snapshot of the last repair took.", false, nil},
 		FilesAsked:        {"files_asked_total", "Fds that no event told of: asked for in /proc, found there, not asked for because of too many.", true, []string{"what"}},
 		HookActive:        {"hook_active", "Whether a kernel hook is attached (1) or not (0), and in which tier.", false, []string{"hook", "tier"}},
+		OpensNotKept:      {"opens_not_kept_total", "Opens of which it wasn't kept which file the kernel opened, for want of room (probe.exact_paths).", true, nil},
 		PathsNotKept:      {"paths_not_kept_total", "Paths of which the kernel's own copy wasn't kept for want of room (probe.exact_paths).", true, nil},
 		Filtered:          {"filtered_total", "Events that no rule could use and that the probe didn't make, by system call.", true, []string{"syscall"}},
 		Captured:          {"captured_syscall", "System calls whose events are captured, by what for: a module, state or the configuration; the value is 1.", false, []string{"syscall", "for"}},

@@ -264,6 +264,8 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 		kv["pid"], kv["newcur"], kv["newmax"] = arg(0), arg(1), arg(2)
 	case "mount":
 		kv["dev"], kv["dir"] = arg(0), arg(1)
+	case "security_inode_unlink", "security_inode_rename", "security_inode_setattr", "security_inode_setxattr", "security_sb_mount":
+		kv["path"], kv["sensor"] = arg(0), arg(1)
 	case "unshare":
 		kv["flags"] = arg(0)
 	case "setns", "init_module":

@@ -59,6 +59,11 @@ func (r Report) String() string {
 			fmt.Fprintf(&b, "yes  %-26s operations that stand for %d system calls, at %s\n", h.Name, len(h.Serves), strings.Join(h.At, ", "))
 		}
 	}
+	for _, h := range r.Hooks {
+		if h.State == StateAttached && isSecurity(h.Name) {
+			fmt.Fprintf(&b, "hook %-26s %s at %s\n", h.Name, h.Tier, strings.Join(h.At, ", "))
+		}
+	}
 	for _, tier := range slices.Sorted(maps.Keys(served)) {
 		fmt.Fprintf(&b, "tier %-26s serves %d system calls\n", tier, served[tier])
 	}
@@ -117,13 +122,13 @@ func Check(cfg Config) Report {
 		{"tp_btf", "sys_exit", "system calls", ebpf.Tracing, ebpf.AttachTraceRawTp, true},
 		{"iterator over tasks", "task", "the first snapshot; /proc instead", ebpf.Tracing, ebpf.AttachTraceIter, false},
 		{"iterator over files", "task_file", "the first snapshot; /proc instead", ebpf.Tracing, ebpf.AttachTraceIter, false},
-		{"fentry", "security_file_open", "not used yet", ebpf.Tracing, ebpf.AttachTraceFEntry, false},
-		{"lsm", "file_open", "not used yet", ebpf.LSM, ebpf.AttachLSMMac, false},
+		{"fexit of security functions", "security_file_open", "their events; which file an open opened (probe.exact_paths)", ebpf.Tracing, ebpf.AttachTraceFExit, false},
+		{"lsm", "file_open", "the same where fexit can't be had", ebpf.LSM, ebpf.AttachLSMMac, false},
 	} {
 		add(h.name, h.required, h.use, tryTracing(h.typ, h.at, h.attachTo))
 	}
 	add("fexit", false, "system calls at their own functions (probe.tier)", tryFexit(cfg.KernelTypes))
-	add("kprobe", false, "the kernel's copies of paths where fexit can't be had (probe.exact_paths)", tryKprobe())
+	add("kprobe", false, "the same, and the kernel's copies of paths, where neither can be had", tryKprobe("do_exit"))
 	add("bpf_rdonly_cast", false, "kernel fields without a helper call, from 6.2", haveKfunc("bpf_rdonly_cast"))
 
 	cfg.RingBytes = MinRingBytes
@@ -239,7 +244,8 @@ func tryFexit(types *btf.Spec) error {
 	return tryTracing(ebpf.Tracing, ebpf.AttachTraceFExit, fns[0])
 }
 
-func tryKprobe() error {
+// tryKprobe attaches a program that does nothing to the begin of a function.
+func tryKprobe(fn string) error {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.Kprobe, License: "Dual BSD/GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 	})
@@ -247,7 +253,7 @@ func tryKprobe() error {
 		return err
 	}
 	defer p.Close()
-	l, err := link.Kprobe("do_exit", p, nil)
+	l, err := link.Kprobe(fn, p, nil)
 	if err != nil {
 		return err
 	}

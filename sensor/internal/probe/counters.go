@@ -226,6 +226,13 @@ func (p *Probe) eachAttached(fn func(name string, st *ebpf.ProgramStats)) error 
 			}
 		}
 	}
+	for name, s := range p.security {
+		for _, prog := range s.progs {
+			if err := one(name, prog); err != nil {
+				return err
+			}
+		}
+	}
 	for i, g := range p.getnames {
 		if prog := p.coll.Programs[g.key]; prog != nil && (i == 0 || g.key != p.getnames[i-1].key) {
 			if err := one(getnameHook, prog); err != nil {

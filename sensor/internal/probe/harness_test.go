@@ -347,7 +347,7 @@ func checkHead(t *testing.T, e *env, r event.Record) {
 	if r.NR() != e.nr {
 		t.Errorf("nr is %d, not %d", int32(r.NR()), int32(e.nr))
 	}
-	if got := r.Origin() &^ wasmabi.OriginExact; got != e.origin { // TestExactPaths looks at that
+	if got := r.Origin() &^ (wasmabi.OriginExact | wasmabi.OriginOpened); got != e.origin { // TestExactPaths and TestExactFiles look at those
 		t.Errorf("origin is %d, not %d", got, e.origin)
 	}
 	if int(r.CPU()) >= runtime.NumCPU() {

@@ -13,13 +13,14 @@ const (
 	StateLoaded   = "loaded"   // its program is in the kernel; system calls' programs need no more, the dispatcher calls them
 	StateAttached = "attached" // it runs
 	StateRefused  = "refused"  // the kernel would not have it; Reason says why
+	StateOff      = "off"      // nobody asks for it; not reported
 )
 
 // Hook says of one program whether it works here.
 type Hook struct {
 	Name   string   `json:"name"`             // of the program
 	Serves []string `json:"serves"`           // the events or system calls that come from it
-	Tier   string   `json:"tier"`             // TierBase, TierFexit or TierExact
+	Tier   string   `json:"tier"`             // TierBase, TierFexit, TierExact, TierLSM, TierKprobe; "none" for a security function's that was refused
 	At     []string `json:"at,omitempty"`     // the kernel's functions it is attached to, where that isn't its name
 	State  string   `json:"state"`            // StateLoaded, StateAttached, StateSilent or StateRefused
 	Reason string   `json:"reason,omitempty"` // why it was refused, one line
@@ -47,10 +48,8 @@ func (p *Probe) note(name, state string, err error) {
 	if name == "self" {
 		return
 	}
-	if strings.HasPrefix(name, "getname_") {
-		if state == StateLoaded {
-			return // attachGetname says what became of them all
-		}
+	if state == StateLoaded && (strings.HasPrefix(name, "getname_") || name == openedHook) {
+		return // attachGetname and attachOpened say what became of them
 	}
 	h := Hook{Name: name, Tier: TierBase, State: state, Reason: reasonOf(err)}
 	if name == getnameHook {

@@ -171,14 +171,4 @@ func (p *Probe) attachGetname() {
 
 // PathsNotKept returns how many paths weren't kept for want of room: their events have what the program's memory held at the
 // call's end, and aren't marked as exact.
-func (p *Probe) PathsNotKept() (uint64, error) {
-	v, ok := p.coll.Variables["names_full"]
-	if !ok {
-		return 0, nil
-	}
-	var n uint64
-	if err := v.Get(&n); err != nil {
-		return 0, fmt.Errorf("read the probe's variable names_full: %w", err)
-	}
-	return n, nil
-}
+func (p *Probe) PathsNotKept() (uint64, error) { return p.counter("names_full") }

@@ -51,6 +51,9 @@ type Config struct {
 	ExactPaths     bool      // keep the kernel's own copies of paths where that can be attached to: see Hooks, TierExact
 	Tier           string    // TierBase, TierFexit or TierAuto; empty is TierBase
 
+	hookTiers []string // those of security functions that are tried; nil is hookTiers
+	ownOpens  bool     // ExactPaths without openedHook: a test writes what was opened
+
 	// KernelTypes describes the kernel's types where it doesn't itself (/sys/kernel/btf/vmlinux); nil asks the kernel.
 	KernelTypes *btf.Spec
 }
@@ -69,6 +72,7 @@ type Probe struct {
 	whyBase  string    // why TierAuto came to be TierBase
 	fexit    *fexit    // nil in TierBase; its state is guarded by mu
 	getnames []getname // of ExactPaths
+	opened   string    // the tier of openedHook; "" for none
 
 	filterMu  sync.Mutex
 	filtering bool      // guarded by filterMu: a set is in force
@@ -85,9 +89,13 @@ type Probe struct {
 	varsMu sync.Mutex
 	alike  *ebpf.Collection // programs whose variables have the values of those of coll; guarded by varsMu
 
-	running  bool                 // since Attach; guarded by mu
-	asked    map[string]bool      // programs of tracepoints that somebody asked for; guarded by mu
-	optional map[string]link.Link // those that are attached; guarded by mu
+	running    bool                 // since Attach; guarded by mu
+	asked      map[string]bool      // programs of tracepoints that somebody asked for; guarded by mu
+	optional   map[string]link.Link // those that are attached; guarded by mu
+	frame      *ebpf.CollectionSpec // the object, while hooks are loaded; guarded by mu
+	frameCache *btf.Cache           // guarded by mu
+	tierErrs   map[string]error     // what tierServes found; guarded by mu
+	security   map[string]*security // hooks of security functions that somebody asked for; guarded by mu
 }
 
 // What bpf/include/maps.h sets aside; a test compares them.
@@ -133,6 +141,7 @@ var serves = map[string][]string{
 
 	getnameHook: {"paths of every system call"},
 	uringHook:   uringServes(),
+	openedHook:  {"files of open, openat, openat2, creat, open_by_handle_at"},
 }
 
 // Load loads the programs. They run from Attach on. The result holds kernel memory until Close.
@@ -183,7 +192,7 @@ func loadTier(cfg Config, ringBytes uint32, atFunctions bool) (*Probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the probe's object: %w", err)
 	}
-	p := &Probe{cfg: cfg, slots: map[string]int{}, asked: map[string]bool{}, optional: map[string]link.Link{}}
+	p := &Probe{cfg: cfg, slots: map[string]int{}, asked: map[string]bool{}, optional: map[string]link.Link{}, security: map[string]*security{}, tierErrs: map[string]error{}}
 	if p.n, err = ebpf.PossibleCPU(); err != nil {
 		return nil, fmt.Errorf("count CPUs: %w", err)
 	}
@@ -198,6 +207,9 @@ func loadTier(cfg Config, ringBytes uint32, atFunctions bool) (*Probe, error) {
 		return nil, err
 	}
 	if err := p.addGetname(spec, all); err != nil {
+		return nil, err
+	}
+	if err := p.addOpened(spec, all); err != nil {
 		return nil, err
 	}
 	if atFunctions {
@@ -497,13 +509,13 @@ func (p *Probe) fill(programs map[string]string) error {
 	if p.cpus, err = p.coll.Maps["cpus"].Memory(); err != nil {
 		return fmt.Errorf("map the probe's counters: %w", err)
 	}
-	if p.cfg.TraceSelf {
-		return nil
-	}
 	if self := p.coll.Programs["self"]; self != nil {
-		if _, err = self.Run(&ebpf.RunOptions{}); err == nil {
+		if _, err = self.Run(&ebpf.RunOptions{}); err == nil && !p.cfg.TraceSelf {
 			return nil
 		}
+	}
+	if p.cfg.TraceSelf {
+		return p.set("self_tgid", uint32(0))
 	}
 	// The kernel can't run it: this is the right number but in a pid namespace of the sensor's own.
 	return p.set("self_tgid", uint32(os.Getpid()))
@@ -568,6 +580,18 @@ func (p *Probe) Objects() ([]Object, error) {
 		}
 		if id, ok := info.ID(); ok {
 			out = append(out, Object{2, uint32(id)})
+		}
+	}
+	for _, s := range p.security {
+		links = append(links, s.links...)
+		for _, prog := range s.progs {
+			info, err := prog.Info()
+			if err != nil {
+				return nil, fmt.Errorf("ask for a program of a security function: %w", err)
+			}
+			if id, ok := info.ID(); ok {
+				out = append(out, Object{2, uint32(id)})
+			}
 		}
 	}
 	for _, l := range links {
@@ -669,6 +693,7 @@ func (p *Probe) Attach() error {
 		return nil
 	}
 	p.attachGetname()
+	p.attachOpened()
 	// The dispatcher comes last: a process that is seen to open a file has been seen to start.
 	for _, name := range []string{"sched_fork", "sched_exec", "sched_exit", "sys_exit"} {
 		prog := p.coll.Programs[name]
@@ -685,10 +710,8 @@ func (p *Probe) Attach() error {
 	}
 	p.running = true
 	p.attachUring()
-	for name := range p.asked {
-		if err := p.setTracepoint(name); err != nil {
-			return err
-		}
+	if err := p.attachAsked(); err != nil {
+		return err
 	}
 	if p.fexit != nil {
 		if missed := p.fexit.serve(p.fexit.wanted); len(missed) > 0 && len(missed) == len(p.fexit.wanted) {
@@ -715,7 +738,16 @@ func (p *Probe) Close() error {
 	for _, l := range p.optional {
 		errs = append(errs, l.Close())
 	}
+	for _, s := range p.security {
+		for _, l := range s.links {
+			errs = append(errs, l.Close())
+		}
+		for _, prog := range s.progs {
+			errs = append(errs, prog.Close())
+		}
+	}
 	clear(p.optional)
+	clear(p.security)
 	p.links = nil
 	errs = append(errs, p.closeUring())
 	if p.fexit != nil {

@@ -28,6 +28,9 @@ func made(t *testing.T) []event.Type {
 	for _, tp := range tracepoints {
 		types[tp.typ] = true
 	}
+	for _, h := range securityHooks {
+		types[h.typ] = true
+	}
 	for _, sc := range event.Syscalls() {
 		if spec.Programs[program(sc.Name)] != nil && sc.Exit != event.GenericX {
 			types[sc.Exit] = true
@@ -47,7 +50,7 @@ An event is made when its call ends. What it says was read then, and not when th
 | from | what it is |
 |---|---|
 | registers | the call's arguments and result, as the kernel had them |
-| kernel | objects of the kernel: what is behind an fd, the task, the socket. Exact, but for an fd that another thread has closed and opened anew meanwhile |
+| kernel | objects of the kernel: what is behind an fd, the task, the socket. Exact, but for an fd that another thread has closed and opened anew meanwhile. Of opens ` + "`probe.exact_paths`" + ` makes it exact where the kernel's security function can be attached to: then ` + "`evt.file_exact`" + ` is true, ` + "`dev`, `ino`" + ` and the layer are those of the file that the kernel opened, and ` + "`evt.file_changed`" + ` says that the fd stood for another in the end |
 | path | a path in the program's memory, which another thread may change between the kernel's reading and ours. With ` + "`probe.exact_paths`" + ` the kernel's own copy, where that could be kept: then ` + "`evt.path_exact`" + ` is true, and ` + "`evt.path_changed`" + ` when the memory held something else in the end |
 | memory | anything else in the program's memory: it may have been changed, and be what the kernel never saw |
 
@@ -55,6 +58,12 @@ Events of a successful exec have the new program's arguments and environment fro
 file's path (` + "`filename`" + `, ` + "`trusted_exepath`" + `) from the kernel; of a failed one filename is from the program's memory. Flags of clone3 are from memory where the new task itself
 doesn't show them. A symbolic link that is changed between the kernel's walk and a later look at the same path is another matter: only
 ` + "`dev`, `ino` and `fs.path`" + ` of an fd say which file it was.
+
+Events of security functions (` + "`security_file_open`" + ` …) are made while the kernel decides: all they have is of the objects it then works with. They
+come before the event of their call, and whether or not that succeeds.
+
+What ` + "`evt.path_changed`" + ` doesn't say is where the path led, and what ` + "`evt.file_changed`" + ` doesn't say is by which path. Both together leave
+nothing open: the text that the kernel took, and the file that it opened.
 
 | event | registers | kernel | path | memory |
 |---|---|---|---|---|

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
 )
 
 // StateSilent is the state of a hook that is attached and yet wasn't run by what ought to have run it.
@@ -23,7 +25,7 @@ func (p *Probe) SelfCheck() error {
 		return fmt.Errorf("self-check: %w", err)
 	}
 	defer stats.Close()
-	expected := []string{"sys_exit", "sched_fork", "sched_exit", getnameHook, prefix + "openat", prefix + "close"}
+	expected := []string{"sys_exit", "sched_fork", "sched_exit", getnameHook, openedHook, event.SecurityFileOpenX.Info().Name, prefix + "openat", prefix + "close"}
 	before, err := p.runCounts()
 	if err != nil {
 		return fmt.Errorf("self-check: %w", err)
@@ -66,7 +68,7 @@ func harmless() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		defer close(done)
 		root := [2]byte{'/', 0}
-		fd, _, e := unix.Syscall6(unix.SYS_OPENAT, ^uintptr(99), uintptr(unsafe.Pointer(&root)), unix.O_PATH|unix.O_CLOEXEC, 0, 0, 0)
+		fd, _, e := unix.Syscall6(unix.SYS_OPENAT, ^uintptr(99), uintptr(unsafe.Pointer(&root)), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 		if e == 0 {
 			_, _, _ = unix.Syscall(unix.SYS_CLOSE, fd, 0, 0)
 		}

@@ -32,12 +32,38 @@ var errNoProgram = errors.New("no program for this architecture: not every kerne
 func (p *Probe) SetEvents(wants func(event.Type) bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.dropFrame()
 	for i := range tracepoints {
 		for _, name := range tracepoints[i].programs {
 			p.asked[name] = wants(tracepoints[i].typ)
 			if err := p.setTracepoint(name); err != nil {
 				return err
 			}
+		}
+	}
+	for i := range securityHooks {
+		h := &securityHooks[i]
+		p.asked[h.typ.Info().Name] = wants(h.typ)
+		if err := p.setSecurity(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attachAsked attaches what was asked for before Attach. The caller holds mu.
+func (p *Probe) attachAsked() error {
+	defer p.dropFrame()
+	for i := range tracepoints {
+		for _, name := range tracepoints[i].programs {
+			if err := p.setTracepoint(name); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range securityHooks {
+		if err := p.setSecurity(&securityHooks[i]); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -159,6 +159,10 @@ func (s *State) openEvent(c *call) {
 	}
 	c.fd = fd
 	c.bits |= wasmabi.BitNameChanged
+	if r.Origin()&wasmabi.OriginOther != 0 {
+		s.freeFile(f) // for the event alone: what the fd is by now, the event of who put it there tells
+		return
+	}
 	s.addFD(t, fd, f, flags&oCloexec != 0)
 }
 

@@ -9,6 +9,7 @@
 #                       the verifier of a kernel that doesn't remember it. That all load and attach is tried always
 #   RUN='TestOpen'      only these tests
 #   BUDGETS=write       take what the verifier had to do for budgets.txt, instead of comparing with it
+#   LSM=off             without bpf among the kernel's security modules; by default with it, but for 6.1
 #   BOOT_TIMEOUT=3600   seconds a machine may take
 #   SHIKRA_DEBIAN_MIRROR  where Debian is, without the suite; by default where this machine's apt has it from
 #
@@ -182,13 +183,20 @@ build() {
 }
 
 boot() {
-	local arch=$2 dir=$cache/kernels/$1-$flavour-$2 log=$cache/log/$1-$flavour-$2 d=$work/$2 q append
+	local t arch=$2 dir=$cache/kernels/$1-$flavour-$2 log=$cache/log/$1-$flavour-$2 d=$work/$2 q append
 	rm -f "$d/overlay.ko"
 	[ ! -f "$dir/overlay.ko" ] || cp "$dir/overlay.ko" "$d/overlay.ko"
 	# Older kernels have no trampolines (arm64 before 6.4), or types that say too little (amd64). One that should serve the tier
 	# and doesn't fails the tests.
 	local without=./none
 	case $1 in 5.10 | 6.1) without=./tests/fexit ;; esac
+	# What the hooks of security functions can be: BPF programs of functions need trampolines, the BPF security module to be listed.
+	local lsm=landlock,lockdown,yama,integrity,apparmor,bpf hooks=fexit,lsm,kprobe
+	[ "${LSM:-}" != off ] && [ "$1" != 6.1 ] || lsm=${lsm%,bpf} hooks=fexit,kprobe
+	case $1-$arch in 5.10-arm64 | 6.1-arm64) hooks=kprobe ;; esac
+	for t in probe fexit; do
+		[ ! -f "$d/tests/$t/env" ] || sed -i -e '/^SHIKRA_PROBE_HOOKS=/d' -e "\$ a SHIKRA_PROBE_HOOKS=$hooks" "$d/tests/$t/env"
+	done
 	(cd "$d" && find . -path $without -prune -o -print | cpio -o -H newc --quiet) >"$work/initramfs"
 	case $arch in
 	# A triple fault is how a reboot ends qemu when power can't be turned off.
@@ -200,7 +208,7 @@ boot() {
 	# The CPUs take turns (thread=single). Emulated in parallel, one may run code that the other has just patched, as tracepoints
 	# are: seen with qemu 7.2 were Oops: int3 on amd64, and on arm64 a sys_exit that never fires.
 	timeout -k 5 "$timeout" $q -accel tcg,thread=single -m 1024 -smp 2 -display none -monitor none -serial stdio -nic none \
-		-no-reboot -kernel "$dir/vmlinuz" -initrd "$work/initramfs" -append "$append panic=-1 quiet" \
+		-no-reboot -kernel "$dir/vmlinuz" -initrd "$work/initramfs" -append "$append lsm=$lsm panic=-1 quiet" \
 		</dev/null >"$log" 2>&1 || true
 }
 

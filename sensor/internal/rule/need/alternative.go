@@ -15,6 +15,7 @@ type alternative struct {
 	paths   []path   // one of these; nil: whatever. Not nil and empty: no absolute path will do
 	ports   []uint16 // one of these; nil: whatever
 	sockets bool     // what it acts on is a socket
+	sensor  bool     // it acts on the sensor
 }
 
 // The outcomes of a call.
@@ -57,7 +58,7 @@ func (a alternatives) allOnSockets() bool {
 
 // free reports whether a says nothing of what a host can judge.
 func (a *alternative) free() bool {
-	return a.result == either && a.open == 0 && a.paths == nil && a.ports == nil
+	return a.result == either && a.open == 0 && a.paths == nil && a.ports == nil && !a.sensor
 }
 
 // and joins each way of a with each of b.
@@ -85,7 +86,7 @@ func (a alternatives) and(b alternatives) alternatives {
 
 // and joins two conjunctions; false when they can't hold together.
 func (a *alternative) and(b *alternative) (alternative, bool) {
-	out := alternative{result: a.result & b.result, open: a.open, paths: a.paths, ports: a.ports, sockets: a.sockets || b.sockets}
+	out := alternative{result: a.result & b.result, open: a.open, paths: a.paths, ports: a.ports, sockets: a.sockets || b.sockets, sensor: a.sensor || b.sensor}
 	// Of two lists one of which must hold each the shorter is kept: both are necessary.
 	if out.open == 0 || b.open != 0 && b.open&^a.open == 0 {
 		out.open = b.open
@@ -133,7 +134,7 @@ func (a *alternative) join(b *alternative) (alternative, bool) {
 	result, open := a.result == b.result, a.open == b.open
 	paths, ports := samePaths(a.paths, b.paths), a.ports == nil == (b.ports == nil) && slices.Equal(a.ports, b.ports)
 	n := 0
-	for _, same := range [...]bool{result, open, paths, ports, a.sockets == b.sockets} {
+	for _, same := range [...]bool{result, open, paths, ports, a.sockets == b.sockets, a.sensor == b.sensor} {
 		if !same {
 			n++
 		}
@@ -148,7 +149,7 @@ func samePaths(a, b []path) bool { return (a == nil) == (b == nil) && slices.Equ
 
 // union returns what holds whenever a or b does.
 func (a *alternative) union(b *alternative) alternative {
-	out := alternative{result: a.result | b.result, sockets: a.sockets && b.sockets}
+	out := alternative{result: a.result | b.result, sockets: a.sockets && b.sockets, sensor: a.sensor && b.sensor}
 	if a.open != 0 && b.open != 0 {
 		out.open = a.open | b.open
 	}
@@ -209,7 +210,7 @@ func tidy(list []path) []path {
 
 // condition is a as the manifest has it, without its events.
 func (a *alternative) condition() wasmabi.Condition {
-	c := wasmabi.Condition{Ports: a.ports}
+	c := wasmabi.Condition{Ports: a.ports, Sensor: a.sensor}
 	switch a.result {
 	case success:
 		c.Result = wasmabi.ResultSuccess

@@ -62,6 +62,9 @@ func (d *derivation) test(t *check.Test, negated bool) alternatives {
 		return results(boolResult(t, negated, failure, success))
 	case "evt.is_open_read", "evt.is_open_write", "evt.is_open_create", "evt.is_open_exec":
 		return d.opened(t, negated)
+	case "evt.targets_sensor":
+		const yes, no = 1, 2
+		return alternatives{{result: either, sensor: tellsSensor(d.t) && boolResult(t, negated, yes, no) == yes}}
 	}
 	if negated {
 		return always()
@@ -87,6 +90,11 @@ func (d *derivation) test(t *check.Test, negated bool) alternatives {
 		return portTest(t)
 	}
 	return d.kind(t)
+}
+
+// tellsSensor reports whether the kernel knows of events of type t whether they act on the sensor, before they are made.
+func tellsSensor(t event.Type) bool {
+	return t >= event.OwnType && t.Info().ParamIndex("sensor") >= 0
 }
 
 func results(r uint8) alternatives {

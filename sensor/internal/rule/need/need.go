@@ -37,6 +37,9 @@ func Of(rules []*check.Rule, types []event.Type) *wasmabi.Needs {
 			if _, ok := slices.BinarySearch(r.Types, t); !ok {
 				continue
 			}
+			if tellsSensor(t) && len(r.Types) > manyTypes {
+				continue // it takes what is made for those who name the event
+			}
 			d := derivation{t: t}
 			alts := d.of(r.Cond, false)
 			if len(alts) == 0 {
@@ -81,6 +84,9 @@ func Of(rules []*check.Rule, types []event.Type) *wasmabi.Needs {
 	n.Payload = payload(types, data)
 	return n
 }
+
+// manyTypes is how many types a rule must have to be thought to take what comes.
+const manyTypes = 100
 
 // generic returns the names in order; "*" when they are all there are.
 func generic(names map[string]bool) []string {
