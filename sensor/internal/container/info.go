@@ -25,10 +25,10 @@ type Info struct {
 
 	Privileged, HostPID, HostNetwork, HostIPC bool
 
-	Sandbox   bool   // it is a pod's own, which holds the pod's namespaces
-	SandboxID string // full id of its pod's; "" outside Kubernetes
-	Labels    []Label
-	PodLabels []Label
+	Sandbox   bool    // it is a pod's own, which holds the pod's namespaces
+	SandboxID string  // full id of its pod's; "" outside Kubernetes
+	Labels    []Label // nil: not told
+	PodLabels []Label // nil: not told
 	Mounts    []Mount
 	Env       []string // NAME=value
 	Created   int64    // s since the epoch, 0 for unknown

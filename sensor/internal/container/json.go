@@ -84,7 +84,8 @@ func toMap(ls []Label) map[string]string {
 // ErrNoContainer says that a document isn't one of a container.
 var ErrNoContainer = errors.New("no container with an id")
 
-// ParseJSON reads what AppendJSON writes, and what other programs write into captures. The Info is bounded as by Bound.
+// ParseJSON reads what AppendJSON writes, and what other programs write into captures. The Info is bounded as by Bound. Its Labels
+// and PodLabels are nil when the document doesn't tell them.
 func ParseJSON(b []byte) (*Info, error) {
 	var d document
 	if err := json.Unmarshal(bytes.TrimRight(b, "\x00"), &d); err != nil {
@@ -106,8 +107,13 @@ func ParseJSON(b []byte) (*Info, error) {
 	if in.ID == "" {
 		in.ID = string(Short([]byte(in.FullID), in.Kind))
 	}
-	in.Labels, _ = SetLabels(c.Labels, maxText)
-	in.PodLabels, _ = SetLabels(c.PodLabels, maxText)
+	// Without the member they aren't told; an empty one says that there are none.
+	if c.Labels != nil {
+		in.Labels, _ = SetLabels(c.Labels, maxText)
+	}
+	if c.PodLabels != nil {
+		in.PodLabels, _ = SetLabels(c.PodLabels, maxText)
+	}
 	in.Bound()
 	return in, nil
 }

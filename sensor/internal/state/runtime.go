@@ -132,6 +132,14 @@ func (s *State) addContainer(in *container.Info) {
 	if s.a.Containers.Marked(k) && !s.cfg.NoFlushRule {
 		s.flush(&s.st.ThreadFlushes)
 	}
+	if known := s.containers.infos[k]; known != nil { // told of again: what isn't told stays
+		if in.Labels == nil {
+			in.Labels = known.Labels
+		}
+		if in.PodLabels == nil {
+			in.PodLabels = known.PodLabels
+		}
+	}
 	s.fillContainer(k, in)
 }
 
