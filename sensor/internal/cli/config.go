@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/shikra-sensor/shikra/sensor/internal/adapt"
 )
 
 func (a *app) printJSON(v any) error {
@@ -23,6 +25,9 @@ func (a *app) configCmd() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := a.config()
+			if err == nil {
+				err = knownCalls(cfg.Base.CustomSet)
+			}
 			if err != nil {
 				if a.json {
 					if err := a.printJSON(map[string]any{"ok": false, "error": err.Error()}); err != nil {
@@ -63,4 +68,14 @@ func (a *app) configCmd() *cobra.Command {
 		},
 	})
 	return c
+}
+
+// knownCalls returns an error when a name of base_syscalls.custom_set, without its !, is that of no system call. The sensor only
+// warns of it and runs on.
+func knownCalls(set []string) error {
+	s := adapt.Select(nil, adapt.Config{CustomSet: set})
+	if len(s.Unknown) == 0 {
+		return nil
+	}
+	return fmt.Errorf("base_syscalls.custom_set: no system call is called %q; `shikra syscalls` lists them", s.Unknown)
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -200,7 +201,12 @@ func Keys() []Key {
 			return oneOf(c.Probe.Tier, "base", "fexit", "auto")
 		}},
 		{"probe.exact_paths", false, "keep the kernel's own copies of paths, and mark events whose program changed its own (evt.path_changed)", nil},
-		{"base_syscalls.custom_set", []string{}, "system calls captured beside those that rules name, instead of those that state needs; !name: never captured", nil},
+		{"base_syscalls.custom_set", []string{}, "system calls captured beside those that rules name, instead of those that state needs; !name: never captured", func(c *Config) error {
+			if slices.Contains(c.Base.CustomSet, "!") {
+				return errors.New("! wants a name behind it")
+			}
+			return nil
+		}},
 		{"base_syscalls.repair", false, "instead of those that state needs capture the least by which the rules' events can be read, and custom_set", nil},
 		{"base_syscalls.all", false, "capture also the calls of heavy input and output (read, write, send, recv and their like) that rules or custom_set name", nil},
 		{"state.threads", 16384, "most threads kept", func(c *Config) error { return between(c.State.Threads, 256, 1<<20) }},
@@ -519,8 +525,12 @@ func envKey(s string, known map[string]Key) string {
 	return strings.ToLower(strings.ReplaceAll(s, "_", "."))
 }
 
+// splitList reads a, b or [a, b].
 func splitList(s string) []string {
 	out := []string{}
+	if s = strings.TrimSpace(s); strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		s = s[1 : len(s)-1]
+	}
 	for _, p := range strings.Split(s, ",") {
 		if p = strings.TrimSpace(p); p != "" {
 			out = append(out, p)

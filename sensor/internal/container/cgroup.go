@@ -183,7 +183,7 @@ func parentKind(above []byte) uint32 {
 func lastPart(path []byte) []byte { return path[bytes.LastIndexByte(path, '/')+1:] }
 
 // otherRoots are first components of two whose second isn't a container.
-var otherRoots = [...]string{"machine", "system", "user", "docker", "kubepods", "lxc", "lxc.monitor", "libvirt", "slurm", "htcondor"}
+var otherRoots = [...]string{"machine", "system", "user", "docker", "kubepods", "lxc", "lxc.monitor", "libvirt", "slurm", "htcondor", "libpod_parent"}
 
 // namespacedID reads the id from /NAMESPACE/ID: two components, both of them names that containerd allows and neither of
 // them a unit of systemd's.
@@ -193,6 +193,9 @@ func namespacedID(path []byte) ([]byte, bool) {
 	}
 	ns, id, ok := bytes.Cut(path[1:], []byte("/"))
 	if !ok || !isName(ns) || !isName(id) || isUnit(ns) || isUnit(id) {
+		return nil, false
+	}
+	if string(id) == "conmon" { // where Podman without systemd puts its monitors, below whatever its own cgroup is
 		return nil, false
 	}
 	for _, o := range otherRoots {

@@ -63,6 +63,9 @@ func TestFromCgroups(t *testing.T) {
 		{each("/libpod_parent/libpod-" + id), id, KindPodman},
 		{each("/libpod_parent/libpod-conmon-" + id), "", 0},
 		{"cpu=/libpod_parent/" + id, id, KindPodman},
+		{each("/libpod_parent/conmon"), "", 0},
+		{each("/session/conmon"), "", 0},
+		{each("/libpod_parent/other"), "", 0},
 
 		// containerd's own client
 		{each("/default/web-1"), "web-1", KindContainerd},

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -119,7 +121,7 @@ func (a *Alert) appendJSON(dst []byte) []byte {
 	if len(a.Fields) == 0 {
 		dst = append(dst, "{}"...)
 	}
-	dst = append(dst, a.Fields...)
+	dst = appendEscaped(dst, string(a.Fields))
 	dst = append(dst, `,"priority":`...)
 	dst = appendString(dst, a.Priority)
 	dst = append(dst, `,"rule":`...)
@@ -149,6 +151,23 @@ func (a *Alert) appendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
+// appendEscaped appends JSON with what a terminal might act on (C1 controls, marks that turn the text around) as \u escapes, which
+// JSON has in strings only: nothing that isn't ASCII stands elsewhere.
+func appendEscaped(dst []byte, js string) []byte {
+	for _, r := range js {
+		switch {
+		case r < utf8.RuneSelf || unicode.IsPrint(r):
+			dst = utf8.AppendRune(dst, r)
+		case r > 0xffff:
+			a, b := utf16.EncodeRune(r)
+			dst = fmt.Appendf(dst, `\u%04x\u%04x`, a, b)
+		default:
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		}
+	}
+	return dst
+}
+
 // appendString renders s as a JSON string; invalid UTF-8 becomes U+FFFD, and < > & stay as they are.
 func appendString(dst []byte, s string) []byte {
 	var b bytes.Buffer
@@ -157,5 +176,5 @@ func appendString(dst []byte, s string) []byte {
 	if err := e.Encode(s); err != nil { // a string always encodes
 		return append(dst, `""`...)
 	}
-	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
+	return appendEscaped(dst, strings.TrimSuffix(b.String(), "\n"))
 }
