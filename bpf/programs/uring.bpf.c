@@ -524,7 +524,10 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 		bpf_probe_read_kernel(&o->data, sizeof(u64), &((struct io_kiocb___5_15 *)r)->user_data);
 	o->tgid = id >> 32;
 	o->tid = READ(read__task(), flags) & IO_WORKER ? id >> 32 : id;
-	o->compat = BPF_CORE_READ_BITFIELD_PROBED(ring, compat);
+	if (bpf_core_field_exists(ring->compat))
+		o->compat = BPF_CORE_READ_BITFIELD_PROBED(ring, compat);
+	else /* from 7.0 a bit among others: told by the call under way, which a polling thread has none of */
+		o->compat = read__compat();
 	o->kind = first;
 	o->flags = 0;
 	uring__args(o, &s);
