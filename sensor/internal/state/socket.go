@@ -597,7 +597,10 @@ func (s *State) FoundFile(a snapshot.FileAsk, sf *snapshot.File) {
 		return
 	}
 	f := s.writable(e >> 1)
+	// It may have been looked at before it listened or connected, of which events have told meanwhile.
+	told := s.a.Files.Record(f)[wasmabi.FileBits] & (wasmabi.FileClient | wasmabi.FileServer | wasmabi.FileConnected)
 	s.fillFile(f, sf)
+	s.a.Files.Record(f)[wasmabi.FileBits] |= told
 	if kind == 0 {
 		s.setEntryCloexec(s.side[t].tab, a.FD, sf.OpenFlags&oCloexec != 0)
 	}
