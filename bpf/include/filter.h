@@ -242,7 +242,10 @@ __inline_always u32 filter__open(const struct filter *f, u64 flags)
 	return ways;
 }
 
-/* The ways that the ports of the socket fit; all for a datagram socket, each of whose messages may go elsewhere. */
+/*
+ * The ways that the ports of the socket fit; all for a datagram socket, each of whose messages may go elsewhere, and for one that
+ * isn't connected any more: state may know whom it was connected to.
+ */
 __inline_always u32 filter__port(const struct filter *f, s64 fd)
 {
 	struct sock *sk = read__sock(fd);
@@ -255,6 +258,8 @@ __inline_always u32 filter__port(const struct filter *f, s64 fd)
 		return ~0u;
 	u32 ways = f->no_port;
 	u16 local = __builtin_bswap16(READ((struct inet_sock *)sk, inet_sport)), remote = __builtin_bswap16(READ(sk, __sk_common.skc_dport));
+	if (!remote)
+		return ~0u;
 #pragma unroll
 	for (int i = 0; i < FILTER_PORTS; i++) {
 		if (f->port[i] == local || f->port[i] == remote)

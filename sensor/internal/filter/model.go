@@ -17,7 +17,7 @@ type Ended struct {
 // Socket is what a call acts on.
 type Socket struct {
 	Stream, Datagram bool   // an IP socket
-	Local, Remote    uint16 // ports
+	Local, Remote    uint16 // ports; Remote is 0 for one that isn't connected
 }
 
 // Drops reports whether the probe makes no event of the call. Those that close are judged by FDMarks instead.
@@ -97,7 +97,7 @@ func (e *Entry) fits(path []byte) bool {
 // port returns the ways that a socket fits.
 func (x *Filter) port(s Socket) uint32 {
 	switch {
-	case s.Datagram:
+	case s.Datagram || s.Stream && s.Remote == 0:
 		return every
 	case !s.Stream:
 		return x.NoPort
