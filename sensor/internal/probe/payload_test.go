@@ -118,6 +118,74 @@ func TestPayload(t *testing.T) {
 	}
 }
 
+// TestDynamicSnapLen: of the protocols that rules look into more is copied, told by their ports, and of others no more than else.
+func TestDynamicSnapLen(t *testing.T) {
+	needProbe(t)
+	p, err := Load(Config{TraceSelf: true, Syscalls: []string{"sendto"}, DynamicSnapLen: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := attachReader(t, p)
+	data := make([]byte, 3000)
+	for _, c := range []struct{ port, want int }{
+		{53, 512}, {8125, 2000}, {3306, 2000}, {5432, 2000}, {27017, 2000}, {52, DefaultSnapLen}, {54, DefaultSnapLen}, {443, DefaultSnapLen},
+	} {
+		if got := sentTo(t, l, c.port, data); got != c.want {
+			t.Errorf("port %d: %d bytes, want %d", c.port, got, c.want)
+		}
+	}
+	// Where nobody looks at the data none is copied, whatever the port.
+	if err := p.SetPayload([]string{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := sentTo(t, l, 53, data); got != -1 {
+		t.Errorf("nobody looks: %d bytes", got)
+	}
+}
+
+// TestFullCapturePorts: all of the data is copied for ports from the first to the last of the range, and of no others.
+func TestFullCapturePorts(t *testing.T) {
+	needProbe(t)
+	p, err := Load(Config{TraceSelf: true, Syscalls: []string{"sendto"}, FullCapture: [2]uint16{7001, 7003}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := attachReader(t, p)
+	for _, c := range []struct{ port, size, want int }{
+		{7000, 3000, DefaultSnapLen}, {7001, 3000, 3000}, {7002, 3000, 3000}, {7003, 3000, 3000}, {7004, 3000, DefaultSnapLen},
+		{7002, 3 * MaxSnapLen, MaxSnapLen},
+	} {
+		if got := sentTo(t, l, c.port, make([]byte, c.size)); got != c.want {
+			t.Errorf("%d bytes to port %d: %d bytes, want %d", c.size, c.port, got, c.want)
+		}
+	}
+}
+
+// sentTo sends data by a datagram to a port of this machine and returns the bytes of it in the event; -1 for none.
+func sentTo(t *testing.T, l *live, port int, data []byte) int {
+	t.Helper()
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(s)
+	if err := unix.Connect(s, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	tid := 0
+	recs := l.inThread(t, []string{"sendto"}, func() {
+		tid = unix.Gettid()
+		if n, err := rawSendto(s, data); err != nil || n != len(data) {
+			t.Error(n, err)
+		}
+	})
+	b, ok := the(t, recs, event.SocketSendtoX, tid).Param(event.SocketSendtoX.Info().ParamIndex("data"))
+	if !ok {
+		return -1
+	}
+	return len(b)
+}
+
 // attachReader attaches p and opens its ring; both end with the test.
 func attachReader(t *testing.T, p *Probe) *live {
 	t.Helper()
