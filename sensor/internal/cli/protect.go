@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -66,10 +67,15 @@ func whatSensorIs(c *config.Config, p *probe.Probe, files []string) (*field.Sens
 	return s, err
 }
 
+// ofKernel reports whether a path lies where the files aren't the sensor's own.
+func ofKernel(path string) bool {
+	return strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/")
+}
+
 // noteFiles adds the files of path, a file or a folder, to ids.
 func noteFiles(ids map[field.FileID]struct{}, path string) {
-	if strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/") {
-		return // not files of the sensor's own; known by path
+	if ofKernel(path) {
+		return // known by path
 	}
 	_ = filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
 		var st unix.Stat_t
@@ -97,19 +103,14 @@ func guardedFiles(paths []string) []probe.GuardedFile {
 		}
 	}
 	above := map[string]bool{"/": true}
+	paths = slices.DeleteFunc(slices.Clone(paths), ofKernel)
 	for _, path := range paths {
-		if strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/") {
-			continue // not files of the sensor's own
-		}
 		for dir := filepath.Dir(path); !above[dir]; dir = filepath.Dir(dir) {
 			above[dir] = true
 			add(dir, probe.GuardAbove)
 		}
 	}
 	for _, path := range paths {
-		if strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/") {
-			continue
-		}
 		_ = filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
 			if err == nil {
 				add(path, probe.GuardOwn)

@@ -573,25 +573,18 @@ func (p *Probe) Objects() ([]Object, error) {
 			}
 		}
 	}
-	for name, prog := range programs {
+	progs := slices.Collect(maps.Values(programs))
+	for _, s := range p.security {
+		links = append(links, s.links...)
+		progs = append(progs, s.progs...)
+	}
+	for _, prog := range progs {
 		info, err := prog.Info()
 		if err != nil {
-			return nil, fmt.Errorf("ask for program %s: %w", name, err)
+			return nil, fmt.Errorf("ask for program %s: %w", prog, err)
 		}
 		if id, ok := info.ID(); ok {
 			out = append(out, Object{2, uint32(id)})
-		}
-	}
-	for _, s := range p.security {
-		links = append(links, s.links...)
-		for _, prog := range s.progs {
-			info, err := prog.Info()
-			if err != nil {
-				return nil, fmt.Errorf("ask for a program of a security function: %w", err)
-			}
-			if id, ok := info.ID(); ok {
-				out = append(out, Object{2, uint32(id)})
-			}
 		}
 	}
 	for _, l := range links {
@@ -739,12 +732,7 @@ func (p *Probe) Close() error {
 		errs = append(errs, l.Close())
 	}
 	for _, s := range p.security {
-		for _, l := range s.links {
-			errs = append(errs, l.Close())
-		}
-		for _, prog := range s.progs {
-			errs = append(errs, prog.Close())
-		}
+		errs = append(errs, s.close())
 	}
 	clear(p.optional)
 	clear(p.security)

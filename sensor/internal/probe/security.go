@@ -79,6 +79,18 @@ type security struct {
 	err   error // why not, when tier is ""
 }
 
+// close detaches and unloads what the hook has.
+func (s *security) close() error {
+	var errs []error
+	for _, l := range s.links {
+		errs = append(errs, l.Close())
+	}
+	for _, prog := range s.progs {
+		errs = append(errs, prog.Close())
+	}
+	return errors.Join(errs...)
+}
+
 var errNoFunction = errors.New("the kernel's types have no such function")
 
 // hookArgs are the constants hook_a, hook_b and hook_ret of a program at a place.
@@ -182,16 +194,9 @@ func (p *Probe) setSecurity(h *securityHook) error {
 		if s == nil || s.tier == "" {
 			return nil
 		}
-		var errs []error
-		for _, l := range s.links {
-			errs = append(errs, l.Close())
-		}
-		for _, prog := range s.progs {
-			errs = append(errs, prog.Close())
-		}
 		delete(p.security, name)
 		p.noteSecurity(name, h.at, nil, StateOff)
-		return errors.Join(errs...)
+		return s.close()
 	case !p.running || s != nil:
 		return nil
 	}
@@ -217,19 +222,14 @@ func (p *Probe) trySecurity(h *securityHook) *security {
 		if err == nil {
 			return s
 		}
-		for _, l := range s.links {
-			_ = l.Close()
-		}
-		for _, prog := range s.progs {
-			_ = prog.Close()
-		}
+		_ = s.close()
 		why = append(why, tier+": "+reasonOf(err))
 	}
 	return &security{err: errors.New(strings.Join(why, "; "))}
 }
 
 // tierServes reports why a tier serves nothing here, tried once with a program that does nothing: so that a kernel that refuses them
-// all costs the start little. The caller holds mu.
+// all costs the start little. The caller holds mu, or is Load.
 func (p *Probe) tierServes(tier string) error {
 	if err, ok := p.tierErrs[tier]; ok {
 		return err
@@ -346,13 +346,13 @@ func (p *Probe) noteSecurity(name string, at []securityPlace, s *security, state
 	}
 }
 
-// tryOpened finds a tier in which what a call opens can be kept.
+// tryOpened finds a tier in which what a call opens can be kept. The caller holds mu, or is Load.
 func (p *Probe) tryOpened(types *btf.Spec) (tier, attachTo string, args hookArgs, err error) {
 	var why []string
 	for _, tier := range p.tiers() {
-		attachTo, args, err := argsAt(types, openedPlace, tier)
+		err := p.tierServes(tier)
 		if err == nil {
-			err = tryHook(tier, attachTo)
+			attachTo, args, err = argsAt(types, openedPlace, tier)
 		}
 		if err == nil {
 			return tier, attachTo, args, nil

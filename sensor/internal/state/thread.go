@@ -194,13 +194,14 @@ func (s *State) link(t uint32, grow bool) {
 		}
 		p := uint32(0)
 		if ptid > 0 && ptid != tid {
-			p = s.tids.get(uint64(ptid))
-			if e := s.recent.find(ptid, s.now); p == 0 && e != nil {
-				// The event was made between the parent's exit and the moment when the kernel gave it another.
-				p = s.tids.get(uint64(e.heir))
-				s.setPtid(t, e.heir)
-			} else if p == 0 && grow {
-				p = s.guess(ptid)
+			if p = s.tids.get(uint64(ptid)); p == 0 {
+				if e := s.recent.find(ptid, s.now); e != nil {
+					// The event was made between the parent's exit and the moment when the kernel gave it another.
+					p = s.tids.get(uint64(e.heir))
+					s.setPtid(t, e.heir)
+				} else if grow {
+					p = s.guess(ptid)
+				}
 			}
 		}
 		if p != 0 {
