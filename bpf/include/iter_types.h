@@ -26,6 +26,7 @@ enum {
 	TASK_OWN_FILES = 4, /* its fd table is not its leader's */
 	TASK_EXE_GROUP = 8, /* one of its groups is the executable's */
 	TASK_EXE_FIXED = 16, /* the executable is immutable or on a read-only file system */
+	TASK_EXITING = 32,   /* in do_exit, or past it */
 };
 
 /* One task: this, then exe_len, cwd_len and root_len bytes. The layout is the same on every architecture. */

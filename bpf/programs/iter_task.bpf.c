@@ -144,6 +144,8 @@ int iter_task(struct bpf_iter__task *ctx) {
 	}
 	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
 		t->flags |= TASK_KTHREAD;
+	if (BPF_CORE_READ(task, flags) & PF_EXITING)
+		t->flags |= TASK_EXITING;
 	if (task != leader && BPF_CORE_READ(task, files) != BPF_CORE_READ(leader, files))
 		t->flags |= TASK_OWN_FILES;
 

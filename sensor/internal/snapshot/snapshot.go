@@ -23,6 +23,7 @@ type Thread struct {
 	CapInheritable       uint64
 	FDLimit              int64
 	SharesFiles          bool // not a main thread and its fd table is the main thread's (the usual case)
+	Exiting              bool // in exit, or a main thread past it whose process lives in others
 }
 
 // File is one fd of one process.

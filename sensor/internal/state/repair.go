@@ -164,6 +164,13 @@ func (s *State) repairThread(th *snapshot.Thread) {
 			}
 			return
 		}
+		// The event of an exit is made before the kernel takes the thread from its lists: the snapshot may still have shown it.
+		if th.Exiting && s.recent.has(th.TID, th.CloneTS) {
+			if th.TID == th.PID { // its process may live in other threads
+				r.unsure++
+			}
+			return
+		}
 		s.st.Repaired.ThreadsAdded++
 	case s.side[t].bits&guessed != 0:
 		s.st.Repaired.ThreadsMended++

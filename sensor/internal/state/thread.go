@@ -75,6 +75,12 @@ func (r *recent) find(tid int64, ts uint64) *exited {
 	return nil
 }
 
+// has reports whether the thread that began at ts, in ns, is one of those that exited.
+func (r *recent) has(tid int64, ts uint64) bool {
+	i := r.at.get(uint64(tid))
+	return i != 0 && r.ring[i-1].ts >= ts
+}
+
 // stale is how far apart, in ns, two events about one clone, or a clone and an exit, may be.
 const stale = 2e9
 

@@ -31,6 +31,7 @@ const (
 	taskOwnFiles = 4
 	taskExeGroup = 8
 	taskExeFixed = 16
+	taskExiting  = 32
 )
 
 const (
@@ -196,6 +197,7 @@ func (tt *taskTable) thread(i int, p *procfs) snapshot.Thread {
 		CapPermitted: h.CapPermitted, CapEffective: h.CapEffective, CapInheritable: h.CapInheritable,
 		FDLimit:     int64(min(h.FdLimit, 1<<63-1)),
 		SharesFiles: h.Tid != h.Pid && h.Flags&taskOwnFiles == 0,
+		Exiting:     h.Flags&taskExiting != 0,
 	}
 	if h.Tid == h.Pid {
 		t.Flags |= wasmabi.ThreadMain

@@ -318,6 +318,7 @@ func parseStat(b []byte, t *snapshot.Thread) (threads int, err error) {
 	if num(6)&0x00200000 != 0 { // PF_KTHREAD
 		t.Flags |= wasmabi.ThreadKernel
 	}
+	t.Exiting = num(6)&0x4 != 0 // PF_EXITING
 	threads = int(num(17))
 	start, e := strconv.ParseUint(f[19], 10, 64)
 	if e != nil {
