@@ -30,7 +30,7 @@ type RepairConfig struct {
 
 	MinWait time.Duration // between the end of a repair and the next; default 1 s. It doubles while losses go on,
 	MaxWait time.Duration // up to this; default 1 minute
-	Step    int           // entries compared at a time; default 512
+	Step    int           // entries compared between two looks at the clock; default 512
 }
 
 // RepairStats says how a Repairer fares.
@@ -65,6 +65,10 @@ type Repairer struct {
 	mu sync.Mutex
 	st RepairStats // guarded by mu
 }
+
+// stepTime is how long a Step may compare, give or take one RepairConfig.Step: the ring fills meanwhile, and alerts wait. It
+// isn't less because everything must come from the kernel until all is compared, unfiltered.
+const stepTime = time.Millisecond
 
 // maxAgain is how many repairs may follow one that left something unsure: with each, less is.
 const maxAgain = 4
@@ -187,16 +191,19 @@ func (r *Repairer) took(t taken) {
 }
 
 func (r *Repairer) merge() {
-	if r.cfg.State.Repair(r.merging, r.cfg.Step) {
-		r.merging = nil
-		wait := r.wait
-		if r.cfg.State.Unsure() == 0 {
-			r.again = 0
-		} else if r.again > 0 {
-			wait = r.cfg.MinWait / 4
+	for begin := time.Now(); !r.cfg.State.Repair(r.merging, r.cfg.Step); {
+		if time.Since(begin) >= stepTime {
+			return
 		}
-		r.ended(wait)
 	}
+	r.merging = nil
+	wait := r.wait
+	if r.cfg.State.Unsure() == 0 {
+		r.again = 0
+	} else if r.again > 0 {
+		wait = r.cfg.MinWait / 4
+	}
+	r.ended(wait)
 }
 
 // ended says when the next may begin: later each time, until there was no loss for as long again.

@@ -182,16 +182,25 @@ func (s *sensor) latencies(on bool) []int64 {
 	return out
 }
 
-// ready waits until the sensor watches.
+// ready waits until the sensor watches and has compared its state once more with what runs: until then nothing is filtered.
 func (s *sensor) ready() error {
+	watches := false
 	for range 600 {
 		time.Sleep(20 * time.Millisecond)
-		resp, err := http.Get(s.url + "/healthz")
-		if err != nil {
+		if !watches {
+			resp, err := http.Get(s.url + "/healthz")
+			if err != nil {
+				continue
+			}
+			resp.Body.Close()
+			watches = resp.StatusCode == http.StatusOK
 			continue
 		}
-		resp.Body.Close()
-		if resp.StatusCode == http.StatusOK {
+		m, err := s.metrics()
+		if err != nil {
+			return err
+		}
+		if m["shikra_repairs_total"] >= 2 { // one begun, one done
 			return nil
 		}
 	}
@@ -224,6 +233,9 @@ func measure(bin string, sc scenario) (report, error) {
 	}
 	r.FirstAlert = float64(s.first.Load()) / 1e9
 	time.Sleep(300 * time.Millisecond)
+	if err := s.ready(); err != nil {
+		return r, errors.Join(err, s.stop())
+	}
 	before, err := s.metrics()
 	if err != nil {
 		return r, errors.Join(err, s.stop())
