@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	case "exit":
 		unix.Exit(3)
-	case "wait": // until killed
+	case "wait": // until killed; says first that the Go runtime has its signal handlers
+		os.Stdout.WriteString("waits")
 		for {
 			unix.Pause()
 		}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -142,6 +143,10 @@ func TestSignalDeliverProcess(t *testing.T) {
 	l := needProbe(t)
 	cmd := command("wait")
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	begun, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +158,11 @@ func TestSignalDeliverProcess(t *testing.T) {
 			cmd.Wait()
 		}
 	}()
+	// Without a handler SIGTERM ends a process by a SIGKILL that the kernel gives each thread, and is never delivered itself
+	// (complete_signal, kernel/signal.c@6.12).
+	if _, err := io.ReadFull(begun, make([]byte, len("waits"))); err != nil {
+		t.Fatal(err)
+	}
 	sigchld := make(chan os.Signal, 8)
 	signal.Notify(sigchld, unix.SIGCHLD)
 	defer signal.Stop(sigchld)
