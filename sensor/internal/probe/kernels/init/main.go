@@ -16,8 +16,8 @@ import (
 )
 
 // testsTime is how long the tests of one package may take. An emulated machine is some twenty times slower than its host, and
-// that may have others to serve.
-const testsTime = 15 * time.Minute
+// that may have others to serve: what ends one that is stuck is kernels.sh's BOOT_TIMEOUT.
+const testsTime = 50 * time.Minute
 
 // hooksTime is how long it may take to load every program, twice.
 const hooksTime = 8 * time.Minute
