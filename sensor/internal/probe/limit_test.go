@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -123,11 +124,7 @@ func setsids(t *env, n int) int {
 	t.Helper()
 	nr := number("setsid")
 	t.watched(func() {
-		t.tid = forkChild(t, func() {
-			for range n {
-				unix.RawSyscall(uintptr(nr), 0, 0, 0)
-			}
-		})
+		t.tid = forkChild(t, slices.Repeat([]rawCall{{nr: nr}}, n))
 		unix.Wait4(t.tid, nil, 0, nil)
 	})
 	t.made, t.nr = n, uint32(nr)

@@ -18,7 +18,7 @@ func dynSig(v byte) []byte  { return []byte{1, v} }
 // traced starts a child that sleeps, attaches to it when attach is set, and ends it with the case.
 func traced(t *env, attach bool) int {
 	t.Helper()
-	pid := forkChild(t, func() { sleepForever() })
+	pid := forkChild(t, sleeps())
 	t.Cleanup(func() {
 		unix.Kill(pid, unix.SIGKILL)
 		unix.Wait4(pid, nil, 0, nil)

@@ -598,20 +598,11 @@ func TestClone(t *testing.T) {
 	})
 }
 
-// forkBy makes a child that exits with status 7.
-//
-//go:norace
+// forkBy makes a child that exits with status 7, and returns its id, -errno for a failure.
 func forkBy(nr int, args ...uintptr) int64 {
-	var a [6]uintptr
-	copy(a[:], args)
-	pid, _, e := unix.RawSyscall6(uintptr(nr), a[0], a[1], a[2], a[3], a[4], a[5])
-	if e != 0 {
-		return -int64(e)
-	}
-	if pid == 0 {
-		exitChild(7)
-	}
-	return int64(pid)
+	by := rawCall{nr: nr}
+	copy(by.args[:], args)
+	return forkRaw(by, nil, 7)
 }
 
 func TestExit(t *testing.T) {
