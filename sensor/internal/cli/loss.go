@@ -34,20 +34,30 @@ type lossWatch struct {
 	reactions atomic.Uint64
 	lost      atomic.Uint64 // events, as of the last look
 
-	once sync.Once
-	quit chan struct{}
-	done chan struct{}
+	once  sync.Once
+	begun chan struct{}
+	quit  chan struct{}
+	done  chan struct{}
 }
 
-// watchLosses starts looking at the counts that read gives. fail ends the sensor. Call stop.
+// watchLosses looks at the counts that read gives, from begin on. fail ends the sensor. Call stop.
 func watchLosses(cfg config.Loss, s *sensor, read func() (loss.Counts, error), fail func(error)) *lossWatch {
-	l := &lossWatch{cfg: cfg, s: s, read: read, fail: fail, quit: make(chan struct{}), done: make(chan struct{})}
+	l := &lossWatch{cfg: cfg, s: s, read: read, fail: fail, begun: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{})}
 	go l.run()
 	return l
 }
 
+// begin has losses looked for. What was lost before then is of the first look: nothing reacts to it while the sensor still
+// starts. Call it once.
+func (l *lossWatch) begin() { close(l.begun) }
+
 func (l *lossWatch) run() {
 	defer close(l.done)
+	select {
+	case <-l.begun:
+	case <-l.quit:
+		return
+	}
 	w := loss.New(loss.Config{Threshold: l.cfg.Threshold, Rate: l.cfg.Rate, Burst: l.cfg.Burst, Simulate: l.cfg.Simulate,
 		OnLoss: func(d *loss.Delta) { l.lost.Add(d.Total()) }})
 	tick := time.NewTicker(lossEvery)

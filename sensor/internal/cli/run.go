@@ -194,6 +194,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	snap, err := live.Snapshot(ctx, shots, s.Sink())
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop
+		}
 		return fmt.Errorf("read what is running: %w", err)
 	}
 	s.Settled()
@@ -226,6 +229,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	st := s.Stats()
 	watching.Store(true)
+	losses.begin()
 	if sc.started != nil {
 		sc.started()
 	}
