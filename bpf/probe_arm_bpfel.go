@@ -84,12 +84,15 @@ const (
 	ProbeProgX_fchdir            = "x_fchdir"
 	ProbeProgX_fchmod            = "x_fchmod"
 	ProbeProgX_fchmodat          = "x_fchmodat"
+	ProbeProgX_fchmodat2         = "x_fchmodat2"
 	ProbeProgX_fchown            = "x_fchown"
 	ProbeProgX_fchownat          = "x_fchownat"
 	ProbeProgX_fcntl             = "x_fcntl"
 	ProbeProgX_finitModule       = "x_finit_module"
 	ProbeProgX_flock             = "x_flock"
+	ProbeProgX_fremovexattr      = "x_fremovexattr"
 	ProbeProgX_fsconfig          = "x_fsconfig"
+	ProbeProgX_fsetxattr         = "x_fsetxattr"
 	ProbeProgX_fstat             = "x_fstat"
 	ProbeProgX_fstat64           = "x_fstat64"
 	ProbeProgX_ftruncate         = "x_ftruncate"
@@ -122,7 +125,9 @@ const (
 	ProbeProgX_link              = "x_link"
 	ProbeProgX_linkat            = "x_linkat"
 	ProbeProgX_listen            = "x_listen"
+	ProbeProgX_lremovexattr      = "x_lremovexattr"
 	ProbeProgX_lseek             = "x_lseek"
+	ProbeProgX_lsetxattr         = "x_lsetxattr"
 	ProbeProgX_lstat             = "x_lstat"
 	ProbeProgX_lstat64           = "x_lstat64"
 	ProbeProgX_memfdCreate       = "x_memfd_create"
@@ -136,6 +141,7 @@ const (
 	ProbeProgX_mmap              = "x_mmap"
 	ProbeProgX_mmap2             = "x_mmap2"
 	ProbeProgX_mount             = "x_mount"
+	ProbeProgX_moveMount         = "x_move_mount"
 	ProbeProgX_mprotect          = "x_mprotect"
 	ProbeProgX_munlock           = "x_munlock"
 	ProbeProgX_munlockall        = "x_munlockall"
@@ -157,6 +163,7 @@ const (
 	ProbeProgX_pread64           = "x_pread64"
 	ProbeProgX_preadv            = "x_preadv"
 	ProbeProgX_prlimit64         = "x_prlimit64"
+	ProbeProgX_processMadvise    = "x_process_madvise"
 	ProbeProgX_processVmReadv    = "x_process_vm_readv"
 	ProbeProgX_processVmWritev   = "x_process_vm_writev"
 	ProbeProgX_ptrace            = "x_ptrace"
@@ -169,6 +176,8 @@ const (
 	ProbeProgX_recvfrom          = "x_recvfrom"
 	ProbeProgX_recvmmsg          = "x_recvmmsg"
 	ProbeProgX_recvmsg           = "x_recvmsg"
+	ProbeProgX_removexattr       = "x_removexattr"
+	ProbeProgX_removexattrat     = "x_removexattrat"
 	ProbeProgX_rename            = "x_rename"
 	ProbeProgX_renameat          = "x_renameat"
 	ProbeProgX_renameat2         = "x_renameat2"
@@ -197,6 +206,8 @@ const (
 	ProbeProgX_setsid            = "x_setsid"
 	ProbeProgX_setsockopt        = "x_setsockopt"
 	ProbeProgX_setuid            = "x_setuid"
+	ProbeProgX_setxattr          = "x_setxattr"
+	ProbeProgX_setxattrat        = "x_setxattrat"
 	ProbeProgX_shutdown          = "x_shutdown"
 	ProbeProgX_signalfd          = "x_signalfd"
 	ProbeProgX_signalfd4         = "x_signalfd4"
@@ -357,12 +368,15 @@ type ProbeProgramSpecs struct {
 	X_fchdir            *ebpf.ProgramSpec `ebpf:"x_fchdir"`
 	X_fchmod            *ebpf.ProgramSpec `ebpf:"x_fchmod"`
 	X_fchmodat          *ebpf.ProgramSpec `ebpf:"x_fchmodat"`
+	X_fchmodat2         *ebpf.ProgramSpec `ebpf:"x_fchmodat2"`
 	X_fchown            *ebpf.ProgramSpec `ebpf:"x_fchown"`
 	X_fchownat          *ebpf.ProgramSpec `ebpf:"x_fchownat"`
 	X_fcntl             *ebpf.ProgramSpec `ebpf:"x_fcntl"`
 	X_finitModule       *ebpf.ProgramSpec `ebpf:"x_finit_module"`
 	X_flock             *ebpf.ProgramSpec `ebpf:"x_flock"`
+	X_fremovexattr      *ebpf.ProgramSpec `ebpf:"x_fremovexattr"`
 	X_fsconfig          *ebpf.ProgramSpec `ebpf:"x_fsconfig"`
+	X_fsetxattr         *ebpf.ProgramSpec `ebpf:"x_fsetxattr"`
 	X_fstat             *ebpf.ProgramSpec `ebpf:"x_fstat"`
 	X_fstat64           *ebpf.ProgramSpec `ebpf:"x_fstat64"`
 	X_ftruncate         *ebpf.ProgramSpec `ebpf:"x_ftruncate"`
@@ -395,7 +409,9 @@ type ProbeProgramSpecs struct {
 	X_link              *ebpf.ProgramSpec `ebpf:"x_link"`
 	X_linkat            *ebpf.ProgramSpec `ebpf:"x_linkat"`
 	X_listen            *ebpf.ProgramSpec `ebpf:"x_listen"`
+	X_lremovexattr      *ebpf.ProgramSpec `ebpf:"x_lremovexattr"`
 	X_lseek             *ebpf.ProgramSpec `ebpf:"x_lseek"`
+	X_lsetxattr         *ebpf.ProgramSpec `ebpf:"x_lsetxattr"`
 	X_lstat             *ebpf.ProgramSpec `ebpf:"x_lstat"`
 	X_lstat64           *ebpf.ProgramSpec `ebpf:"x_lstat64"`
 	X_memfdCreate       *ebpf.ProgramSpec `ebpf:"x_memfd_create"`
@@ -409,6 +425,7 @@ type ProbeProgramSpecs struct {
 	X_mmap              *ebpf.ProgramSpec `ebpf:"x_mmap"`
 	X_mmap2             *ebpf.ProgramSpec `ebpf:"x_mmap2"`
 	X_mount             *ebpf.ProgramSpec `ebpf:"x_mount"`
+	X_moveMount         *ebpf.ProgramSpec `ebpf:"x_move_mount"`
 	X_mprotect          *ebpf.ProgramSpec `ebpf:"x_mprotect"`
 	X_munlock           *ebpf.ProgramSpec `ebpf:"x_munlock"`
 	X_munlockall        *ebpf.ProgramSpec `ebpf:"x_munlockall"`
@@ -430,6 +447,7 @@ type ProbeProgramSpecs struct {
 	X_pread64           *ebpf.ProgramSpec `ebpf:"x_pread64"`
 	X_preadv            *ebpf.ProgramSpec `ebpf:"x_preadv"`
 	X_prlimit64         *ebpf.ProgramSpec `ebpf:"x_prlimit64"`
+	X_processMadvise    *ebpf.ProgramSpec `ebpf:"x_process_madvise"`
 	X_processVmReadv    *ebpf.ProgramSpec `ebpf:"x_process_vm_readv"`
 	X_processVmWritev   *ebpf.ProgramSpec `ebpf:"x_process_vm_writev"`
 	X_ptrace            *ebpf.ProgramSpec `ebpf:"x_ptrace"`
@@ -442,6 +460,8 @@ type ProbeProgramSpecs struct {
 	X_recvfrom          *ebpf.ProgramSpec `ebpf:"x_recvfrom"`
 	X_recvmmsg          *ebpf.ProgramSpec `ebpf:"x_recvmmsg"`
 	X_recvmsg           *ebpf.ProgramSpec `ebpf:"x_recvmsg"`
+	X_removexattr       *ebpf.ProgramSpec `ebpf:"x_removexattr"`
+	X_removexattrat     *ebpf.ProgramSpec `ebpf:"x_removexattrat"`
 	X_rename            *ebpf.ProgramSpec `ebpf:"x_rename"`
 	X_renameat          *ebpf.ProgramSpec `ebpf:"x_renameat"`
 	X_renameat2         *ebpf.ProgramSpec `ebpf:"x_renameat2"`
@@ -470,6 +490,8 @@ type ProbeProgramSpecs struct {
 	X_setsid            *ebpf.ProgramSpec `ebpf:"x_setsid"`
 	X_setsockopt        *ebpf.ProgramSpec `ebpf:"x_setsockopt"`
 	X_setuid            *ebpf.ProgramSpec `ebpf:"x_setuid"`
+	X_setxattr          *ebpf.ProgramSpec `ebpf:"x_setxattr"`
+	X_setxattrat        *ebpf.ProgramSpec `ebpf:"x_setxattrat"`
 	X_shutdown          *ebpf.ProgramSpec `ebpf:"x_shutdown"`
 	X_signalfd          *ebpf.ProgramSpec `ebpf:"x_signalfd"`
 	X_signalfd4         *ebpf.ProgramSpec `ebpf:"x_signalfd4"`
@@ -702,12 +724,15 @@ type ProbePrograms struct {
 	X_fchdir            *ebpf.Program `ebpf:"x_fchdir"`
 	X_fchmod            *ebpf.Program `ebpf:"x_fchmod"`
 	X_fchmodat          *ebpf.Program `ebpf:"x_fchmodat"`
+	X_fchmodat2         *ebpf.Program `ebpf:"x_fchmodat2"`
 	X_fchown            *ebpf.Program `ebpf:"x_fchown"`
 	X_fchownat          *ebpf.Program `ebpf:"x_fchownat"`
 	X_fcntl             *ebpf.Program `ebpf:"x_fcntl"`
 	X_finitModule       *ebpf.Program `ebpf:"x_finit_module"`
 	X_flock             *ebpf.Program `ebpf:"x_flock"`
+	X_fremovexattr      *ebpf.Program `ebpf:"x_fremovexattr"`
 	X_fsconfig          *ebpf.Program `ebpf:"x_fsconfig"`
+	X_fsetxattr         *ebpf.Program `ebpf:"x_fsetxattr"`
 	X_fstat             *ebpf.Program `ebpf:"x_fstat"`
 	X_fstat64           *ebpf.Program `ebpf:"x_fstat64"`
 	X_ftruncate         *ebpf.Program `ebpf:"x_ftruncate"`
@@ -740,7 +765,9 @@ type ProbePrograms struct {
 	X_link              *ebpf.Program `ebpf:"x_link"`
 	X_linkat            *ebpf.Program `ebpf:"x_linkat"`
 	X_listen            *ebpf.Program `ebpf:"x_listen"`
+	X_lremovexattr      *ebpf.Program `ebpf:"x_lremovexattr"`
 	X_lseek             *ebpf.Program `ebpf:"x_lseek"`
+	X_lsetxattr         *ebpf.Program `ebpf:"x_lsetxattr"`
 	X_lstat             *ebpf.Program `ebpf:"x_lstat"`
 	X_lstat64           *ebpf.Program `ebpf:"x_lstat64"`
 	X_memfdCreate       *ebpf.Program `ebpf:"x_memfd_create"`
@@ -754,6 +781,7 @@ type ProbePrograms struct {
 	X_mmap              *ebpf.Program `ebpf:"x_mmap"`
 	X_mmap2             *ebpf.Program `ebpf:"x_mmap2"`
 	X_mount             *ebpf.Program `ebpf:"x_mount"`
+	X_moveMount         *ebpf.Program `ebpf:"x_move_mount"`
 	X_mprotect          *ebpf.Program `ebpf:"x_mprotect"`
 	X_munlock           *ebpf.Program `ebpf:"x_munlock"`
 	X_munlockall        *ebpf.Program `ebpf:"x_munlockall"`
@@ -775,6 +803,7 @@ type ProbePrograms struct {
 	X_pread64           *ebpf.Program `ebpf:"x_pread64"`
 	X_preadv            *ebpf.Program `ebpf:"x_preadv"`
 	X_prlimit64         *ebpf.Program `ebpf:"x_prlimit64"`
+	X_processMadvise    *ebpf.Program `ebpf:"x_process_madvise"`
 	X_processVmReadv    *ebpf.Program `ebpf:"x_process_vm_readv"`
 	X_processVmWritev   *ebpf.Program `ebpf:"x_process_vm_writev"`
 	X_ptrace            *ebpf.Program `ebpf:"x_ptrace"`
@@ -787,6 +816,8 @@ type ProbePrograms struct {
 	X_recvfrom          *ebpf.Program `ebpf:"x_recvfrom"`
 	X_recvmmsg          *ebpf.Program `ebpf:"x_recvmmsg"`
 	X_recvmsg           *ebpf.Program `ebpf:"x_recvmsg"`
+	X_removexattr       *ebpf.Program `ebpf:"x_removexattr"`
+	X_removexattrat     *ebpf.Program `ebpf:"x_removexattrat"`
 	X_rename            *ebpf.Program `ebpf:"x_rename"`
 	X_renameat          *ebpf.Program `ebpf:"x_renameat"`
 	X_renameat2         *ebpf.Program `ebpf:"x_renameat2"`
@@ -815,6 +846,8 @@ type ProbePrograms struct {
 	X_setsid            *ebpf.Program `ebpf:"x_setsid"`
 	X_setsockopt        *ebpf.Program `ebpf:"x_setsockopt"`
 	X_setuid            *ebpf.Program `ebpf:"x_setuid"`
+	X_setxattr          *ebpf.Program `ebpf:"x_setxattr"`
+	X_setxattrat        *ebpf.Program `ebpf:"x_setxattrat"`
 	X_shutdown          *ebpf.Program `ebpf:"x_shutdown"`
 	X_signalfd          *ebpf.Program `ebpf:"x_signalfd"`
 	X_signalfd4         *ebpf.Program `ebpf:"x_signalfd4"`
@@ -900,12 +933,15 @@ func (p *ProbePrograms) Close() error {
 		p.X_fchdir,
 		p.X_fchmod,
 		p.X_fchmodat,
+		p.X_fchmodat2,
 		p.X_fchown,
 		p.X_fchownat,
 		p.X_fcntl,
 		p.X_finitModule,
 		p.X_flock,
+		p.X_fremovexattr,
 		p.X_fsconfig,
+		p.X_fsetxattr,
 		p.X_fstat,
 		p.X_fstat64,
 		p.X_ftruncate,
@@ -938,7 +974,9 @@ func (p *ProbePrograms) Close() error {
 		p.X_link,
 		p.X_linkat,
 		p.X_listen,
+		p.X_lremovexattr,
 		p.X_lseek,
+		p.X_lsetxattr,
 		p.X_lstat,
 		p.X_lstat64,
 		p.X_memfdCreate,
@@ -952,6 +990,7 @@ func (p *ProbePrograms) Close() error {
 		p.X_mmap,
 		p.X_mmap2,
 		p.X_mount,
+		p.X_moveMount,
 		p.X_mprotect,
 		p.X_munlock,
 		p.X_munlockall,
@@ -973,6 +1012,7 @@ func (p *ProbePrograms) Close() error {
 		p.X_pread64,
 		p.X_preadv,
 		p.X_prlimit64,
+		p.X_processMadvise,
 		p.X_processVmReadv,
 		p.X_processVmWritev,
 		p.X_ptrace,
@@ -985,6 +1025,8 @@ func (p *ProbePrograms) Close() error {
 		p.X_recvfrom,
 		p.X_recvmmsg,
 		p.X_recvmsg,
+		p.X_removexattr,
+		p.X_removexattrat,
 		p.X_rename,
 		p.X_renameat,
 		p.X_renameat2,
@@ -1013,6 +1055,8 @@ func (p *ProbePrograms) Close() error {
 		p.X_setsid,
 		p.X_setsockopt,
 		p.X_setuid,
+		p.X_setxattr,
+		p.X_setxattrat,
 		p.X_shutdown,
 		p.X_signalfd,
 		p.X_signalfd4,

@@ -37,6 +37,7 @@ const (
 	UringProgU_connect        = "u_connect"
 	UringProgU_dup            = "u_dup"
 	UringProgU_epollWait      = "u_epoll_wait"
+	UringProgU_fsetxattr      = "u_fsetxattr"
 	UringProgU_ftruncate      = "u_ftruncate"
 	UringProgU_generic        = "u_generic"
 	UringProgU_linkat         = "u_linkat"
@@ -56,6 +57,7 @@ const (
 	UringProgU_renameat2      = "u_renameat2"
 	UringProgU_sendmsg        = "u_sendmsg"
 	UringProgU_sendto         = "u_sendto"
+	UringProgU_setxattr       = "u_setxattr"
 	UringProgU_shutdown       = "u_shutdown"
 	UringProgU_socket         = "u_socket"
 	UringProgU_splice         = "u_splice"
@@ -151,6 +153,7 @@ type UringProgramSpecs struct {
 	U_connect     *ebpf.ProgramSpec `ebpf:"u_connect"`
 	U_dup         *ebpf.ProgramSpec `ebpf:"u_dup"`
 	U_epollWait   *ebpf.ProgramSpec `ebpf:"u_epoll_wait"`
+	U_fsetxattr   *ebpf.ProgramSpec `ebpf:"u_fsetxattr"`
 	U_ftruncate   *ebpf.ProgramSpec `ebpf:"u_ftruncate"`
 	U_generic     *ebpf.ProgramSpec `ebpf:"u_generic"`
 	U_linkat      *ebpf.ProgramSpec `ebpf:"u_linkat"`
@@ -170,6 +173,7 @@ type UringProgramSpecs struct {
 	U_renameat2   *ebpf.ProgramSpec `ebpf:"u_renameat2"`
 	U_sendmsg     *ebpf.ProgramSpec `ebpf:"u_sendmsg"`
 	U_sendto      *ebpf.ProgramSpec `ebpf:"u_sendto"`
+	U_setxattr    *ebpf.ProgramSpec `ebpf:"u_setxattr"`
 	U_shutdown    *ebpf.ProgramSpec `ebpf:"u_shutdown"`
 	U_socket      *ebpf.ProgramSpec `ebpf:"u_socket"`
 	U_splice      *ebpf.ProgramSpec `ebpf:"u_splice"`
@@ -351,6 +355,7 @@ type UringPrograms struct {
 	U_connect     *ebpf.Program `ebpf:"u_connect"`
 	U_dup         *ebpf.Program `ebpf:"u_dup"`
 	U_epollWait   *ebpf.Program `ebpf:"u_epoll_wait"`
+	U_fsetxattr   *ebpf.Program `ebpf:"u_fsetxattr"`
 	U_ftruncate   *ebpf.Program `ebpf:"u_ftruncate"`
 	U_generic     *ebpf.Program `ebpf:"u_generic"`
 	U_linkat      *ebpf.Program `ebpf:"u_linkat"`
@@ -370,6 +375,7 @@ type UringPrograms struct {
 	U_renameat2   *ebpf.Program `ebpf:"u_renameat2"`
 	U_sendmsg     *ebpf.Program `ebpf:"u_sendmsg"`
 	U_sendto      *ebpf.Program `ebpf:"u_sendto"`
+	U_setxattr    *ebpf.Program `ebpf:"u_setxattr"`
 	U_shutdown    *ebpf.Program `ebpf:"u_shutdown"`
 	U_socket      *ebpf.Program `ebpf:"u_socket"`
 	U_splice      *ebpf.Program `ebpf:"u_splice"`
@@ -391,6 +397,7 @@ func (p *UringPrograms) Close() error {
 		p.U_connect,
 		p.U_dup,
 		p.U_epollWait,
+		p.U_fsetxattr,
 		p.U_ftruncate,
 		p.U_generic,
 		p.U_linkat,
@@ -410,6 +417,7 @@ func (p *UringPrograms) Close() error {
 		p.U_renameat2,
 		p.U_sendmsg,
 		p.U_sendto,
+		p.U_setxattr,
 		p.U_shutdown,
 		p.U_socket,
 		p.U_splice,

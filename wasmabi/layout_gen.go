@@ -34,7 +34,7 @@ var Layouts = []Layout{
 		{"len", "u32", 32, 4, "bytes of the event, this head included"},
 		{"thread", "slot", 36, 4, "the thread's record, as of this event"},
 		{"file", "slot", 40, 4, "the file it acts on, as of this event"},
-		{"bits", "u32", 44, 4, "1 open for read, 2 open for write, 4 open for exec, 8 created, 16 failed, 32 has a result, 64 changed the name of the file it acts on, 128 acts on the sensor"},
+		{"bits", "u32", 44, 4, "1 open for read, 2 open for write, 4 open for exec, 8 created, 16 failed, 32 has a result, 64 changed the name of the file it acts on, 128 acts on the sensor, 256 and an event of a security function has just told so"},
 		{"res", "i64", 48, 8, "the result (evt.rawres), when bits has 32"},
 		{"fd", "i32", 56, 4, "the fd number it acts on, -1 for none"},
 		{"source", "u32", 60, 4, "0 is syscall"},
@@ -166,7 +166,7 @@ const (
 	EventLen     = 32 // u32: bytes of the event, this head included
 	EventThread  = 36 // slot: the thread's record, as of this event
 	EventFile    = 40 // slot: the file it acts on, as of this event
-	EventBits    = 44 // u32: 1 open for read, 2 open for write, 4 open for exec, 8 created, 16 failed, 32 has a result, 64 changed the name of the file it acts on, 128 acts on the sensor
+	EventBits    = 44 // u32: 1 open for read, 2 open for write, 4 open for exec, 8 created, 16 failed, 32 has a result, 64 changed the name of the file it acts on, 128 acts on the sensor, 256 and an event of a security function has just told so
 	EventRes     = 48 // i64: the result (evt.rawres), when bits has 32
 	EventFd      = 56 // i32: the fd number it acts on, -1 for none
 	EventSource  = 60 // u32: 0 is syscall

@@ -97,6 +97,7 @@ const (
 	BitNameChanged = 64
 
 	BitTargetsSensor = 128
+	BitTargetsTold   = 256
 )
 
 // The bits of event.origin.

@@ -6,7 +6,7 @@
 #define SLOTS 512  /* system calls, by their place in the sensor's table plus one */
 #define UNKNOWN_SLOT 1 /* the table's first entry: calls by numbers that it doesn't have */
 #define NATIVE 512 /* native system call numbers */
-#define TYPES 512  /* event types */
+#define TYPES 1024 /* event types */
 
 /* Why an event is lost. The order is that of probe.Cause. */
 enum { LOST_RING, LOST_BUSY, LOST_TURN, LOST_REQUEST, LOST_CAUSES };

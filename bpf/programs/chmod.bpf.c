@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* chmod, fchmod, fchmodat */
+/* chmod, fchmod, fchmodat, fchmodat2 */
 
 CALL(chmod)
 {
@@ -44,6 +44,25 @@ CALL(fchmodat)
 	store__path_arg(&r, &c, 1);
 	/* mode: ParamMode */
 	store__u32(&r, read__arg(&c, 2) & 07777);
+	submit__scratch(&r);
+	return 0;
+}
+
+CALL(fchmodat2)
+{
+	struct rec r;
+	if (!BEGIN(&r, &c, SYSCALL_FCHMODAT2_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* dirfd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	/* filename: ParamFsrelpath */
+	store__path_arg(&r, &c, 1);
+	/* mode: ParamMode */
+	store__u32(&r, read__arg(&c, 2) & 07777);
+	/* flags: ParamFlags32 */
+	store__u32(&r, read__arg(&c, 3));
 	submit__scratch(&r);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* mount, umount, umount2, fsconfig */
+/* mount, umount, umount2, fsconfig, move_mount */
 
 CALL(mount)
 {
@@ -77,6 +77,27 @@ CALL(fsconfig)
 		store__missing(&r);
 	/* aux: ParamInt32 */
 	store__s32(&r, aux);
+	submit__scratch(&r);
+	return 0;
+}
+
+CALL(move_mount)
+{
+	struct rec r;
+	if (!BEGIN(&r, &c, SYSCALL_MOVE_MOUNT_X))
+		return 0;
+	/* res: ParamErrno */
+	store__s64(&r, ret);
+	/* from_dirfd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	/* from_path: ParamFsrelpath; empty with a file system that fsmount made */
+	store__path_arg(&r, &c, 1);
+	/* to_dirfd: ParamFd */
+	store__s64(&r, read__int(&c, 2));
+	/* to_path: ParamFsrelpath */
+	store__path_arg(&r, &c, 3);
+	/* flags: ParamUint32 */
+	store__u32(&r, read__arg(&c, 4));
 	submit__scratch(&r);
 	return 0;
 }

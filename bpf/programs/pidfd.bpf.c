@@ -19,16 +19,20 @@ CALL(pidfd_open)
 CALL(pidfd_getfd)
 {
 	struct rec r;
+	s64 fd = read__int(&c, 0);
+	struct pid *pid = read__pidfd(fd);
 	if (!RESERVE(&r, &c, SYSCALL_PIDFD_GETFD_X))
 		return 0;
 	/* fd: ParamFd */
 	store__s64(&r, ret);
 	/* pid_fd: ParamFd */
-	store__s64(&r, read__int(&c, 0));
+	store__s64(&r, fd);
 	/* target_fd: ParamFd */
 	store__s64(&r, read__int(&c, 1));
 	/* flags: ParamUint32 */
 	store__u32(&r, read__arg(&c, 2));
+	/* pid: ParamPid; the process that the fd stands for, by its number in the first namespace */
+	store__s64(&r, pid ? read__pid_at(pid, 0) : -1);
 	submit__reserved(&r);
 	return 0;
 }

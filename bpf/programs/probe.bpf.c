@@ -84,5 +84,6 @@
 #include "truncate.bpf.c"
 #include "unlink.bpf.c"
 #include "write.bpf.c"
+#include "xattr.bpf.c"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* process_vm_readv, process_vm_writev: memory of another process */
+/* process_vm_readv, process_vm_writev, process_madvise: memory of another process */
 
 _Static_assert(SYSCALL_PROCESS_VM_READV_X_END == SYSCALL_PROCESS_VM_WRITEV_X_END, "the two have one form");
 
@@ -35,5 +35,24 @@ CALL(process_vm_writev)
 		return 0;
 	process_vm__store(&r, &c, ret);
 	submit__scratch(&r);
+	return 0;
+}
+
+CALL(process_madvise)
+{
+	struct rec r;
+	s64 fd = read__int(&c, 0);
+	struct pid *pid = read__pidfd(fd);
+	if (!RESERVE(&r, &c, SYSCALL_PROCESS_MADVISE_X))
+		return 0;
+	/* res: ParamInt64, bytes that were advised */
+	store__s64(&r, ret);
+	/* pidfd: ParamFd */
+	store__s64(&r, fd);
+	/* advice: ParamEnumflags32 */
+	store__u32(&r, read__arg(&c, 3));
+	/* pid: ParamPid; the process that the fd stands for, by its number in the first namespace */
+	store__s64(&r, pid ? read__pid_at(pid, 0) : -1);
+	submit__reserved(&r);
 	return 0;
 }

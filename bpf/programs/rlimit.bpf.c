@@ -69,7 +69,8 @@ CALL(prlimit64)
 	struct rec r;
 	if (!RESERVE(&r, &c, SYSCALL_PRLIMIT_X))
 		return 0;
-	struct limits new = rlimit__read(&c, read__arg(&c, 2), true), old = {.cur = -1, .max = -1};
+	u64 set = read__arg(&c, 2);
+	struct limits new = rlimit__read(&c, set, true), old = {.cur = -1, .max = -1};
 	if (ret == 0)
 		old = rlimit__read(&c, read__arg(&c, 3), true);
 	/* res: ParamErrno */
@@ -86,6 +87,8 @@ CALL(prlimit64)
 	store__s64(&r, read__int(&c, 0));
 	/* resource: ParamEnumflags8 */
 	store__u8(&r, flags__rlimit(read__arg(&c, 1)));
+	/* sets: ParamBool, whether there are new limits, which may be 0 */
+	store__u32(&r, set ? 1 : 0);
 	submit__reserved(&r);
 	return 0;
 }

@@ -48,6 +48,7 @@
 #include "truncate.bpf.c"
 #include "unlink.bpf.c"
 #include "write.bpf.c"
+#include "xattr.bpf.c"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -776,5 +777,7 @@ OPERATION(unlinkat, NO_PARAM, NO_PARAM, 0)
 OPERATION(mkdirat, NO_PARAM, NO_PARAM, 0)
 OPERATION(symlinkat, NO_PARAM, NO_PARAM, 0)
 OPERATION(linkat, NO_PARAM, NO_PARAM, 0)
+OPERATION(setxattr, NO_PARAM, NO_PARAM, 0)
+OPERATION(fsetxattr, 1, NO_PARAM, 0)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -61,6 +61,23 @@ func attackOnce(f []string) error {
 		local := [1]unix.Iovec{}
 		_, err := unix.ProcessVMWritev(pid, local[:], []unix.RemoteIovec{{Base: 0, Len: 0}}, 0)
 		return err
+	case "getfd", "madvise":
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if f[0] == "getfd" {
+			got, err := unix.PidfdGetfd(fd, 2, 0)
+			if err == nil {
+				err = unix.Close(got)
+			}
+			return err
+		}
+		_, _, e := unix.Syscall6(unix.SYS_PROCESS_MADVISE, uintptr(fd), 0, 0, unix.MADV_COLD, 0, 0) // of no memory
+		return e
+	case "limits":
+		return unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &unix.Rlimit{})
 	case "prlimit":
 		lim := unix.Rlimit{}
 		if err := unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &lim); err != nil {
@@ -84,6 +101,34 @@ func attackOnce(f []string) error {
 		return err
 	case "chmod":
 		return os.Chmod(f[1], 0o600)
+	case "setxattr":
+		return unix.Setxattr(f[1], "trusted.shikra", []byte("1"), 0)
+	case "lremovexattr":
+		return unix.Lremovexattr(f[1], "trusted.shikra")
+	case "fsetxattr":
+		file, err := os.Open(f[1])
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		return unix.Fsetxattr(int(file.Fd()), "trusted.shikra", []byte("1"), 0)
+	case "setxattrat", "removexattrat", "fchmodat2":
+		dir, err := unix.Open(filepath.Dir(f[1]), unix.O_PATH, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(dir)
+		path, _ := unix.BytePtrFromString(filepath.Base(f[1]))
+		name, _ := unix.BytePtrFromString("trusted.shikra")
+		nr := map[string]uintptr{"setxattrat": 463, "removexattrat": 466, "fchmodat2": unix.SYS_FCHMODAT2}[f[0]]
+		a := [6]uintptr{uintptr(dir), uintptr(unsafe.Pointer(path)), 0, uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(new([2]uint64))), 16}
+		if f[0] == "fchmodat2" {
+			a = [6]uintptr{a[0], a[1], 0o600}
+		}
+		_, _, e := unix.Syscall6(nr, a[0], a[1], a[2], a[3], a[4], a[5])
+		return e
+	case "move_mount": // of nothing: it fails
+		return unix.MoveMount(-1, "", unix.AT_FDCWD, f[1], unix.MOVE_MOUNT_F_EMPTY_PATH)
 	case "truncate":
 		st, err := os.Stat(f[1])
 		if err != nil {
@@ -180,6 +225,10 @@ func TestProtected(t *testing.T) {
 	if as := about(); len(as) > 0 {
 		t.Errorf("its start gives %+v", as)
 	}
+	other := filepath.Join(dir, "other")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const signalled, traced, changed, reached = "Sensor signalled", "Sensor traced", "Sensor file changed", "Sensor eBPF object reached"
 	seen := 0
 	for _, c := range []struct {
@@ -193,12 +242,32 @@ func TestProtected(t *testing.T) {
 		{fmt.Sprint("kill0 ", pid), "", ""},
 		{fmt.Sprint("ptrace ", pid), traced, "event=ptrace"},
 		{fmt.Sprint("vm_writev ", pid), traced, "event=process_vm_writev"},
+		{fmt.Sprint("limits ", pid), "", ""},
+		{fmt.Sprint("prlimit ", os.Getpid()), "", ""},
 		{fmt.Sprint("prlimit ", pid), traced, "event=prlimit"},
+		{fmt.Sprint("getfd ", os.Getpid()), "", ""},
+		{fmt.Sprint("getfd ", pid), traced, "event=pidfd_getfd"},
+		{fmt.Sprint("madvise ", os.Getpid()), "", ""},
+		{fmt.Sprint("madvise ", pid), traced, "event=process_madvise"},
 		{fmt.Sprint("mem ", pid), traced, fmt.Sprintf("/proc/%d/mem", pid)},
 		{"read " + conf, "", ""},
 		{"write " + conf, changed, "file=" + conf},
 		{"chmod " + conf, changed, "event=fchmodat"},
+		{"truncate " + other, "", ""},
 		{"truncate " + conf, changed, "event=truncate"},
+		{"setxattr " + other, "", ""},
+		{"setxattr " + conf, changed, "event=setxattr"},
+		{"fsetxattr " + other, "", ""},
+		{"fsetxattr " + conf, changed, "event=fsetxattr"},
+		{"setxattrat " + other, "", ""},
+		{"setxattrat " + conf, changed, "event=setxattrat"},
+		{"lremovexattr " + other, "", ""},
+		{"lremovexattr " + conf, changed, "event=lremovexattr"},
+		{"removexattrat " + conf, changed, "event=removexattrat"},
+		{"fchmodat2 " + other, "", ""},
+		{"fchmodat2 " + conf, changed, "event=fchmodat2"},
+		{"move_mount " + other, "", ""},
+		{"move_mount " + conf, changed, "event=move_mount"},
 		{fmt.Sprintf("write /proc/%d/comm", pid), traced, "/comm"},
 		{"rename " + conf, changed, "event=renameat"},
 		{"unlink /etc/shikra/no-such-file", changed, "result=ENOENT"},
@@ -221,6 +290,10 @@ func TestProtected(t *testing.T) {
 		for _, a := range as {
 			if a.Rule != c.rule || !strings.Contains(a.Output, c.says) || !strings.Contains(a.Output, "command=attacker") {
 				t.Errorf("%s (%s) gives %s: %s", c.do, strings.TrimSpace(answer), a.Rule, a.Output)
+			}
+			// Not what was done just before to something else in the same way.
+			if on := filepath.Base(strings.Fields(c.do)[1]); (a.Rule == traced || a.Rule == changed) && !strings.Contains(a.Output, on) {
+				t.Errorf("%s gives an alert about something else: %s", c.do, a.Output)
 			}
 		}
 		// os.Remove and os.Chmod may make more than one call; what comes late is counted with them.

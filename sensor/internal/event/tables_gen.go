@@ -470,10 +470,21 @@ const (
 	SecurityInodeSetattrX      Type = 489
 	SecurityInodeSetxattrX     Type = 491
 	SecuritySbMountX           Type = 493
+	SyscallProcessMadviseX     Type = 495
+	SyscallSetxattrX           Type = 497
+	SyscallLsetxattrX          Type = 499
+	SyscallFsetxattrX          Type = 501
+	SyscallSetxattratX         Type = 503
+	SyscallRemovexattrX        Type = 505
+	SyscallLremovexattrX       Type = 507
+	SyscallFremovexattrX       Type = 509
+	SyscallRemovexattratX      Type = 511
+	SyscallFchmodat2X          Type = 513
+	SyscallMoveMountX          Type = 515
 )
 
 // NumTypes is one more than the largest event type.
-const NumTypes = int(SecuritySbMountX) + 1
+const NumTypes = int(SyscallMoveMountX) + 1
 
 var infos = [NumTypes]Info{
 	GenericE: {Name: "syscall", Const: "GenericE", Origin: OriginSyscall, Category: CatOther, Flags: FlagOld | FlagConverted, Params: []Param{
@@ -1107,6 +1118,7 @@ var infos = [NumTypes]Info{
 		{Name: "oldmax", Type: ParamInt64, Format: FormatDec},
 		{Name: "pid", Type: ParamInt64, Format: FormatDec},
 		{Name: "resource", Type: ParamEnumflags8, Format: FormatDec, Table: flagsRlimitResources[:]},
+		{Name: "sets", Type: ParamBool, Format: FormatDec},
 	}},
 	SchedswitchV1E: {Name: "switch", Const: "SchedswitchV1E", Origin: OriginTracepoint, Category: CatScheduler, Flags: FlagSkipReset | FlagOld | FlagConverted, Params: []Param{
 		{Name: "next", Type: ParamPid, Format: FormatDec},
@@ -2422,6 +2434,7 @@ var infos = [NumTypes]Info{
 		{Name: "pid_fd", Type: ParamFd, Format: FormatDec},
 		{Name: "target_fd", Type: ParamFd, Format: FormatDec},
 		{Name: "flags", Type: ParamUint32, Format: FormatHex},
+		{Name: "pid", Type: ParamPid, Format: FormatDec},
 	}},
 	SyscallPidfdOpenE: {Name: "pidfd_open", Const: "SyscallPidfdOpenE", Origin: OriginSyscall, Category: CatProcess, Flags: FlagCreatesFd | FlagModifiesState | FlagOld},
 	SyscallPidfdOpenX: {Name: "pidfd_open", Const: "SyscallPidfdOpenX", Origin: OriginSyscall, Category: CatProcess, Flags: FlagCreatesFd | FlagModifiesState, Params: []Param{
@@ -2699,6 +2712,71 @@ var infos = [NumTypes]Info{
 		{Name: "dev", Type: ParamUint32, Format: FormatHex},
 		{Name: "ino", Type: ParamUint64, Format: FormatDec},
 		{Name: "sensor", Type: ParamBool, Format: FormatDec},
+	}},
+	SyscallProcessMadviseX: {Name: "process_madvise", Const: "SyscallProcessMadviseX", Origin: OriginSyscall, Category: CatMemory, Flags: FlagUsesFd, Params: []Param{
+		{Name: "res", Type: ParamInt64, Format: FormatDec},
+		{Name: "pidfd", Type: ParamFd, Format: FormatDec},
+		{Name: "advice", Type: ParamEnumflags32, Format: FormatDec, Table: flagsMadviseAdvices[:]},
+		{Name: "pid", Type: ParamPid, Format: FormatDec},
+	}},
+	SyscallSetxattrX: {Name: "setxattr", Const: "SyscallSetxattrX", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+	}},
+	SyscallLsetxattrX: {Name: "lsetxattr", Const: "SyscallLsetxattrX", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+	}},
+	SyscallFsetxattrX: {Name: "fsetxattr", Const: "SyscallFsetxattrX", Origin: OriginSyscall, Category: CatFile, Flags: FlagUsesFd, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "fd", Type: ParamFd, Format: FormatDec},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+	}},
+	SyscallSetxattratX: {Name: "setxattrat", Const: "SyscallSetxattratX", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "dirfd", Type: ParamFd, Format: FormatDec},
+		{Name: "path", Type: ParamFsrelpath, Format: FormatNa, DirFD: 1, Relative: true},
+		{Name: "flags", Type: ParamFlags32, Format: FormatHex, Table: flagsNewfstatatFlags[:]},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+	}},
+	SyscallRemovexattrX: {Name: "removexattr", Const: "SyscallRemovexattrX", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+	}},
+	SyscallLremovexattrX: {Name: "lremovexattr", Const: "SyscallLremovexattrX", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+	}},
+	SyscallFremovexattrX: {Name: "fremovexattr", Const: "SyscallFremovexattrX", Origin: OriginSyscall, Category: CatFile, Flags: FlagUsesFd, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "fd", Type: ParamFd, Format: FormatDec},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+	}},
+	SyscallRemovexattratX: {Name: "removexattrat", Const: "SyscallRemovexattratX", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "dirfd", Type: ParamFd, Format: FormatDec},
+		{Name: "path", Type: ParamFsrelpath, Format: FormatNa, DirFD: 1, Relative: true},
+		{Name: "flags", Type: ParamFlags32, Format: FormatHex, Table: flagsNewfstatatFlags[:]},
+		{Name: "name", Type: ParamCharbuf, Format: FormatNa},
+	}},
+	SyscallFchmodat2X: {Name: "fchmodat2", Const: "SyscallFchmodat2X", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "dirfd", Type: ParamFd, Format: FormatDec},
+		{Name: "filename", Type: ParamFsrelpath, Format: FormatNa, DirFD: 1, Relative: true},
+		{Name: "mode", Type: ParamMode, Format: FormatOct, Table: flagsChmodMode[:]},
+		{Name: "flags", Type: ParamFlags32, Format: FormatHex, Table: flagsNewfstatatFlags[:]},
+	}},
+	SyscallMoveMountX: {Name: "move_mount", Const: "SyscallMoveMountX", Origin: OriginSyscall, Category: CatFile, Flags: 0, Params: []Param{
+		{Name: "res", Type: ParamErrno, Format: FormatDec},
+		{Name: "from_dirfd", Type: ParamFd, Format: FormatDec},
+		{Name: "from_path", Type: ParamFsrelpath, Format: FormatNa, DirFD: 1, Relative: true},
+		{Name: "to_dirfd", Type: ParamFd, Format: FormatDec},
+		{Name: "to_path", Type: ParamFsrelpath, Format: FormatNa, DirFD: 3, Relative: true},
+		{Name: "flags", Type: ParamUint32, Format: FormatHex},
 	}},
 }
 
@@ -3183,6 +3261,15 @@ var flagsLinkatFlags = [...]NameValue{
 	{"AT_EMPTY_PATH", 0x1000},
 }
 
+var flagsMadviseAdvices = [...]NameValue{
+	{"MADV_WILLNEED", 0x3},
+	{"MADV_DONTNEED", 0x4},
+	{"MADV_FREE", 0x8},
+	{"MADV_COLD", 0x14},
+	{"MADV_PAGEOUT", 0x15},
+	{"MADV_COLLAPSE", 0x19},
+}
+
 var flagsNewfstatatFlags = [...]NameValue{
 	{"AT_EMPTY_PATH", 0x1000},
 	{"AT_NO_AUTOMOUNT", 0x800},
@@ -3632,18 +3719,18 @@ var syscalls = [...]Syscall{
 	{Name: "mincore", Code: 138, NR: [...]int16{27, 232, 219, 232, 218}, Exit: GenericX},
 	{Name: "madvise", Code: 139, NR: [...]int16{28, 233, 220, 233, 219}, Exit: GenericX},
 	{Name: "gettid", Code: 140, NR: [...]int16{186, 178, 224, 178, 224}, Exit: GenericX},
-	{Name: "setxattr", Code: 141, NR: [...]int16{188, 5, 226, 5, 226}, Exit: GenericX},
-	{Name: "lsetxattr", Code: 142, NR: [...]int16{189, 6, 227, 6, 227}, Exit: GenericX},
-	{Name: "fsetxattr", Code: 143, NR: [...]int16{190, 7, 228, 7, 228}, Exit: GenericX},
+	{Name: "setxattr", Code: 141, NR: [...]int16{188, 5, 226, 5, 226}, Exit: SyscallSetxattrX},
+	{Name: "lsetxattr", Code: 142, NR: [...]int16{189, 6, 227, 6, 227}, Exit: SyscallLsetxattrX},
+	{Name: "fsetxattr", Code: 143, NR: [...]int16{190, 7, 228, 7, 228}, Exit: SyscallFsetxattrX},
 	{Name: "getxattr", Code: 144, NR: [...]int16{191, 8, 229, 8, 229}, Exit: GenericX},
 	{Name: "lgetxattr", Code: 145, NR: [...]int16{192, 9, 230, 9, 230}, Exit: GenericX},
 	{Name: "fgetxattr", Code: 146, NR: [...]int16{193, 10, 231, 10, 231}, Exit: GenericX},
 	{Name: "listxattr", Code: 147, NR: [...]int16{194, 11, 232, 11, 232}, Exit: GenericX},
 	{Name: "llistxattr", Code: 148, NR: [...]int16{195, 12, 233, 12, 233}, Exit: GenericX},
 	{Name: "flistxattr", Code: 149, NR: [...]int16{196, 13, 234, 13, 234}, Exit: GenericX},
-	{Name: "removexattr", Code: 150, NR: [...]int16{197, 14, 235, 14, 235}, Exit: GenericX},
-	{Name: "lremovexattr", Code: 151, NR: [...]int16{198, 15, 236, 15, 236}, Exit: GenericX},
-	{Name: "fremovexattr", Code: 152, NR: [...]int16{199, 16, 237, 16, 237}, Exit: GenericX},
+	{Name: "removexattr", Code: 150, NR: [...]int16{197, 14, 235, 14, 235}, Exit: SyscallRemovexattrX},
+	{Name: "lremovexattr", Code: 151, NR: [...]int16{198, 15, 236, 15, 236}, Exit: SyscallLremovexattrX},
+	{Name: "fremovexattr", Code: 152, NR: [...]int16{199, 16, 237, 16, 237}, Exit: SyscallFremovexattrX},
 	{Name: "tkill", Code: 153, NR: [...]int16{200, 130, 238, 130, 238}, Exit: SyscallTkillX},
 	{Name: "futex", Code: 154, NR: [...]int16{202, 98, 240, 98, 240}, Exit: SyscallFutexX},
 	{Name: "sched_setaffinity", Code: 155, NR: [...]int16{203, 122, 241, 122, 241}, Exit: GenericX},
@@ -3831,7 +3918,7 @@ var syscalls = [...]Syscall{
 	{Name: "fsmount", Code: 337, NR: [...]int16{432, 432, 432, 432, 432}, Exit: GenericX},
 	{Name: "fsopen", Code: 338, NR: [...]int16{430, 430, 430, 430, 430}, Exit: GenericX},
 	{Name: "open_tree", Code: 339, NR: [...]int16{428, 428, 428, 428, 428}, Exit: GenericX},
-	{Name: "move_mount", Code: 340, NR: [...]int16{429, 429, 429, 429, 429}, Exit: GenericX},
+	{Name: "move_mount", Code: 340, NR: [...]int16{429, 429, 429, 429, 429}, Exit: SyscallMoveMountX},
 	{Name: "mount_setattr", Code: 341, NR: [...]int16{442, 442, 442, 442, 442}, Exit: GenericX},
 	{Name: "memfd_create", Code: 342, NR: [...]int16{319, 279, 385, 279, 356}, Exit: SyscallMemfdCreateX},
 	{Name: "memfd_secret", Code: 343, NR: [...]int16{447, 447, -1, 447, 447}, Exit: GenericX},
@@ -3880,7 +3967,7 @@ var syscalls = [...]Syscall{
 	{Name: "query_module", Code: 386, NR: [...]int16{178, -1, -1, -1, 167}, Exit: GenericX},
 	{Name: "get_mempolicy", Code: 387, NR: [...]int16{239, 236, 320, 236, 275}, Exit: GenericX},
 	{Name: "sync_file_range", Code: 388, NR: [...]int16{277, 84, -1, 84, 314}, Exit: GenericX},
-	{Name: "process_madvise", Code: 389, NR: [...]int16{440, 440, 440, 440, 440}, Exit: GenericX},
+	{Name: "process_madvise", Code: 389, NR: [...]int16{440, 440, 440, 440, 440}, Exit: SyscallProcessMadviseX},
 	{Name: "membarrier", Code: 390, NR: [...]int16{324, 283, 389, 283, 375}, Exit: GenericX},
 	{Name: "iopl", Code: 391, NR: [...]int16{172, -1, -1, -1, 110}, Exit: GenericX},
 	{Name: "close_range", Code: 392, NR: [...]int16{436, 436, 436, 436, 436}, Exit: SyscallCloseRangeX},
@@ -3904,7 +3991,7 @@ var syscalls = [...]Syscall{
 	{Name: "sigreturn", Code: 410, NR: [...]int16{-1, -1, 119, -1, 119}, Exit: GenericX},
 	{Name: "s390_guarded_storage", Code: 411, NR: [...]int16{-1, -1, -1, -1, -1}, Exit: GenericX},
 	{Name: "cachestat", Code: 412, NR: [...]int16{451, 451, 451, 451, 451}, Exit: GenericX},
-	{Name: "fchmodat2", Code: 413, NR: [...]int16{452, 452, 452, 452, 452}, Exit: GenericX},
+	{Name: "fchmodat2", Code: 413, NR: [...]int16{452, 452, 452, 452, 452}, Exit: SyscallFchmodat2X},
 	{Name: "map_shadow_stack", Code: 414, NR: [...]int16{453, 453, 453, 453, 453}, Exit: GenericX},
 	{Name: "riscv_flush_icache", Code: 415, NR: [...]int16{-1, -1, -1, 259, -1}, Exit: GenericX},
 	{Name: "riscv_hwprobe", Code: 416, NR: [...]int16{-1, -1, -1, 258, -1}, Exit: GenericX},
@@ -3935,10 +4022,10 @@ var syscalls = [...]Syscall{
 	{Name: "lsm_list_modules", Code: 441, NR: [...]int16{461, 461, 461, 461, 461}, Exit: GenericX},
 	{Name: "mseal", Code: 442, NR: [...]int16{462, 462, 462, 462, 462}, Exit: GenericX},
 	{Name: "uretprobe", Code: 443, NR: [...]int16{335, -1, -1, -1, -1}, Exit: GenericX},
-	{Name: "removexattrat", Code: 444, NR: [...]int16{466, 466, 466, 466, 466}, Exit: GenericX},
+	{Name: "removexattrat", Code: 444, NR: [...]int16{466, 466, 466, 466, 466}, Exit: SyscallRemovexattratX},
 	{Name: "listxattrat", Code: 445, NR: [...]int16{465, 465, 465, 465, 465}, Exit: GenericX},
 	{Name: "getxattrat", Code: 446, NR: [...]int16{464, 464, 464, 464, 464}, Exit: GenericX},
-	{Name: "setxattrat", Code: 447, NR: [...]int16{463, 463, 463, 463, 463}, Exit: GenericX},
+	{Name: "setxattrat", Code: 447, NR: [...]int16{463, 463, 463, 463, 463}, Exit: SyscallSetxattratX},
 	{Name: "open_tree_attr", Code: 448, NR: [...]int16{467, 467, 467, 467, 467}, Exit: GenericX},
 	{Name: "file_getattr", Code: 449, NR: [...]int16{468, 468, 468, 468, 468}, Exit: GenericX},
 	{Name: "file_setattr", Code: 450, NR: [...]int16{469, 469, 469, 469, 469}, Exit: GenericX},

@@ -143,9 +143,9 @@ func abspathParam(t event.Type, second bool) int {
 		name = "linkpath"
 	case event.SyscallOpenatV2X, event.SyscallOpenat2X, event.SyscallUnlinkatV2X:
 		name = "name"
-	case event.SyscallMkdiratX, event.SyscallOpenByHandleAtX:
+	case event.SyscallMkdiratX, event.SyscallOpenByHandleAtX, event.SyscallSetxattratX, event.SyscallRemovexattratX:
 		name = "path"
-	case event.SyscallFchmodatX:
+	case event.SyscallFchmodatX, event.SyscallFchmodat2X:
 		name = "filename"
 	case event.SyscallFchownatX:
 		name = "pathname"

@@ -26,19 +26,21 @@ var pathTable = func() map[event.Type]pathParams {
 			m[t] = pathParams{name: -1, source: in.ParamIndex(source), target: in.ParamIndex(target)}
 		}
 	}
-	one("path", event.SyscallMkdirV2X, event.SyscallMkdiratX, event.SyscallRmdirV2X, event.SyscallUnlinkV2X, event.SyscallChownX, event.SyscallLchownX)
+	one("path", event.SyscallMkdirV2X, event.SyscallMkdiratX, event.SyscallRmdirV2X, event.SyscallUnlinkV2X, event.SyscallChownX, event.SyscallLchownX,
+		event.SyscallSetxattrX, event.SyscallLsetxattrX, event.SyscallSetxattratX, event.SyscallRemovexattrX, event.SyscallLremovexattrX, event.SyscallRemovexattratX)
 	one("name", event.SyscallUnlinkatV2X, event.SyscallUmountV1X, event.SyscallUmount2X)
-	one("filename", event.SyscallChmodX, event.SyscallFchmodatX)
+	one("filename", event.SyscallChmodX, event.SyscallFchmodatX, event.SyscallFchmodat2X)
 	one("pathname", event.SyscallFchownatX)
 	one("special", event.SyscallQuotactlX)
 	two("oldpath", "newpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
 	two("newpath", "oldpath", event.SyscallLinkV2X, event.SyscallLinkatV2X)
 	two("linkpath", "target", event.SyscallSymlinkX, event.SyscallSymlinkatX)
 	two("dev", "dir", event.SyscallMountX)
+	two("from_path", "to_path", event.SyscallMoveMountX)
 	for _, t := range []event.Type{event.SyscallOpenX, event.SyscallOpenatV2X, event.SyscallOpenat2X} {
 		m[t] = pathParams{name: t.Info().ParamIndex("name"), source: -1, target: -1, open: true}
 	}
-	for _, t := range []event.Type{event.SyscallFchmodX, event.SyscallFchownX} {
+	for _, t := range []event.Type{event.SyscallFchmodX, event.SyscallFchownX, event.SyscallFsetxattrX, event.SyscallFremovexattrX} {
 		m[t] = pathParams{name: -1, source: -1, target: -1, fd: true}
 	}
 	return m
@@ -80,11 +82,11 @@ func fspathFields() []*Field {
 	source := func(p pathParams) int { return p.source }
 	target := func(p pathParams) int { return p.target }
 	return []*Field{
-		mk("fs.path.name", "Absolute path that the call acts on: open (also when it failed), mkdir, rmdir, unlink, chmod, chown, umount, quotactl.", false, name, true),
+		mk("fs.path.name", "Absolute path that the call acts on: open (also when it failed), mkdir, rmdir, unlink, chmod, chown, setxattr, removexattr, umount, quotactl.", false, name, true),
 		mk("fs.path.nameraw", "Path that the call acts on, as the program gave it.", true, name, true),
-		mk("fs.path.source", "Absolute form of a call's source: the old name of a rename, the new one of a link or symlink, the device of a mount.", false, source, false),
+		mk("fs.path.source", "Absolute form of a call's source: the old name of a rename, the new one of a link or symlink, the device of a mount, where a mount moves from.", false, source, false),
 		mk("fs.path.sourceraw", "Source of a call, as the program gave it.", true, source, false),
-		mk("fs.path.target", "Absolute form of a call's target: the new name of a rename, what a link or symlink leads to, the directory of a mount.", false, target, false),
+		mk("fs.path.target", "Absolute form of a call's target: the new name of a rename, what a link or symlink leads to, the directory of a mount, where a mount moves to.", false, target, false),
 		mk("fs.path.targetraw", "Target of a call, as the program gave it.", true, target, false),
 	}
 }

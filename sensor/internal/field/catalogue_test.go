@@ -173,7 +173,7 @@ func TestList(t *testing.T) {
 	if f := by["proc.aname"]; f.Arg != "index" || !f.Optional || !f.Direct || f.Events != nil || f.Class != "process" {
 		t.Errorf("proc.aname: %+v", f)
 	}
-	if f := by["fs.path.source"]; f.Direct || fmt.Sprint(f.Events) != "[rename renameat symlink symlinkat mount link linkat renameat2]" {
+	if f := by["fs.path.source"]; f.Direct || fmt.Sprint(f.Events) != "[rename renameat symlink symlinkat mount link linkat renameat2 move_mount]" {
 		t.Errorf("fs.path.source: %+v", f)
 	}
 	if err := List(failing{}, false); err == nil {

@@ -205,6 +205,7 @@ type Ctx struct {
 	Start    uint64         // ns, the first event's time, from which evt.reltime counts
 	Zone     *time.Location // of evt.time and its kin; nil is time.Local
 	Buf      []byte         // scratch of computed values
+	told     [16]told       // see Targeting
 
 	one, many Value // scratch of AppendText and its kin, and of Each
 }

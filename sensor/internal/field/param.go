@@ -71,7 +71,8 @@ func (c *Ctx) appendParams(dst []byte, e event.Event) []byte {
 			return dst
 		}
 	}
-	for i := first; i < len(e.Type().Info().Params); i++ {
+	// Parameters of ours at the end are there only when there is something to say.
+	for i := first; i < min(len(e.Type().Info().Params), e.NumParams()); i++ {
 		if i > first {
 			dst = append(dst, ' ')
 		}

@@ -22,8 +22,9 @@ type Sensor struct {
 	Files map[FileID]struct{} // files by what they are, whatever they are called
 	BPF   map[BPFID]struct{}  // maps, programs and links
 	// What Ready makes.
-	types [event.NumTypes]aims // what of an event may name the sensor
-	proc  [2]string            // its folder in /proc, as the host and as its own container has it
+	types [event.NumTypes]aims       // what of an event may name the sensor
+	hooks [event.NumTypes]event.Type // which security function's event tells of a call's act on a file, too
+	proc  [2]string                  // its folder in /proc, as the host and as its own container has it
 }
 
 // FileID is a file's device, in the events' form, and inode.
@@ -46,6 +47,7 @@ const (
 	aimPID        // a process or thread, by the caller's numbers
 	aimSignal     // the same, but negative is a group, -1 everybody, 0 the caller's group
 	aimHost       // a process by the number in the first namespace
+	aimLimit      // as aimPID, unless the limits are only asked for
 	aimPath       // a path
 	aimTree       // a path that takes along everything below it
 	aimOpen       // the path of an open, which only one for writing does something to
@@ -77,39 +79,126 @@ func sensorAims() (t [event.NumTypes]aims) {
 	}
 	add(aimSignal, "pid", event.SyscallKillX)
 	add(aimPID, "tid", event.SyscallTkillX)
-	add(aimPID, "pid", event.SyscallTgkillX, event.SyscallPtraceX, event.SyscallPrlimitX, event.SyscallProcessVmWritevX,
+	add(aimPID, "pid", event.SyscallTgkillX, event.SyscallPtraceX, event.SyscallProcessVmWritevX,
 		event.SyscallProcessVmReadvX, event.SyscallRtSigqueueinfoX, event.SyscallRtTgsigqueueinfoX)
-	add(aimHost, "pid", event.SyscallPidfdSendSignalX)
+	add(aimLimit, "pid", event.SyscallPrlimitX)
+	add(aimHost, "pid", event.SyscallPidfdSendSignalX, event.SyscallPidfdGetfdX, event.SyscallProcessMadviseX)
 
 	add(aimPath, "path", event.SyscallUnlinkV2X, event.SyscallRmdirV2X, event.SyscallMkdirV2X, event.SyscallMkdiratX, event.SyscallChownX,
 		event.SyscallLchownX, event.SyscallMknodX, event.SyscallMknodatX, event.SyscallTruncateX)
+	add(aimPath, "path", event.SyscallSetxattrX, event.SyscallLsetxattrX, event.SyscallSetxattratX, event.SyscallRemovexattrX,
+		event.SyscallLremovexattrX, event.SyscallRemovexattratX)
 	add(aimPath, "name", event.SyscallUnlinkatV2X)
 	add(aimTree, "name", event.SyscallUmountV1X, event.SyscallUmount2X)
-	add(aimPath, "filename", event.SyscallChmodX, event.SyscallFchmodatX)
+	add(aimPath, "filename", event.SyscallChmodX, event.SyscallFchmodatX, event.SyscallFchmodat2X)
 	add(aimPath, "pathname", event.SyscallFchownatX)
 	add(aimPath, "linkpath", event.SyscallSymlinkX, event.SyscallSymlinkatX)
 	add(aimPath, "dir", event.SyscallMountX) // folders above it are mounted over in every container's making
+	add(aimPath, "to_path", event.SyscallMoveMountX)
 	add(aimTree, "oldpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
 	add(aimPath, "newpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
 	add(aimPath, "oldpath", event.SyscallLinkV2X, event.SyscallLinkatV2X)
 	add(aimPath, "newpath", event.SyscallLinkV2X, event.SyscallLinkatV2X)
 	opens := []event.Type{event.SyscallOpenX, event.SyscallOpenatV2X, event.SyscallOpenat2X, event.SyscallCreatX}
 	add(aimOpen, "name", opens...)
-	add(aimFile, "", event.SyscallFchmodX, event.SyscallFchownX, event.SyscallFtruncateX)
+	add(aimFile, "", event.SyscallFchmodX, event.SyscallFchownX, event.SyscallFtruncateX, event.SyscallFsetxattrX, event.SyscallFremovexattrX)
 	add(aimBPF, "object", event.SyscallBpfV2X)
 	add(aimSaid, "sensor", event.SecurityInodeUnlinkX, event.SecurityInodeRenameX, event.SecurityInodeSetattrX, event.SecurityInodeSetxattrX, event.SecuritySbMountX)
 	return t
 }
 
+// sensorHooks says which security function the kernel asks in a system call, and in an open that truncates.
+func sensorHooks() (t [event.NumTypes]event.Type) {
+	add := func(hook event.Type, types ...event.Type) {
+		for _, et := range types {
+			t[et] = hook
+		}
+	}
+	add(event.SecurityInodeUnlinkX, event.SyscallUnlinkV2X, event.SyscallUnlinkatV2X, event.SyscallRmdirV2X)
+	add(event.SecurityInodeRenameX, event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
+	add(event.SecurityInodeSetattrX, event.SyscallChmodX, event.SyscallFchmodX, event.SyscallFchmodatX, event.SyscallFchmodat2X,
+		event.SyscallChownX, event.SyscallFchownX, event.SyscallLchownX, event.SyscallFchownatX, event.SyscallTruncateX, event.SyscallFtruncateX,
+		event.SyscallOpenX, event.SyscallOpenatV2X, event.SyscallOpenat2X, event.SyscallCreatX)
+	add(event.SecurityInodeSetxattrX, event.SyscallSetxattrX, event.SyscallLsetxattrX, event.SyscallFsetxattrX, event.SyscallSetxattratX,
+		event.SyscallRemovexattrX, event.SyscallLremovexattrX, event.SyscallFremovexattrX, event.SyscallRemovexattratX)
+	add(event.SecuritySbMountX, event.SyscallMountX, event.SyscallMoveMountX)
+	return t
+}
+
 // Ready makes s fit for use; call it when all is set.
 func (s *Sensor) Ready() {
-	s.types = sensorAims()
+	s.types, s.hooks = sensorAims(), sensorHooks()
 	s.proc = [2]string{"/proc/" + strconv.FormatInt(s.PID, 10), "/proc/" + strconv.FormatInt(s.OwnPID, 10)}
 }
 
 // MayTarget reports whether events of type t can act on s.
 func (s *Sensor) MayTarget(t event.Type) bool {
 	return int(t) < len(s.types) && s.types[t][0].what != aimNone
+}
+
+// told is one of the last acts on the sensor's files that events of security functions told of.
+type told struct {
+	hook     event.Type
+	tid, pid int64
+	ts       uint64
+}
+
+// toldLasts is for how long, in ns, an event of a security function may be taken for one of the call that ends then. A call that
+// takes longer alerts twice.
+const toldLasts = 1e9
+
+// Targeting returns the bits of e, which has its thread and file, that say whether it acts on c.Sensor (TargetsSensor), and
+// whether the kernel's security function has told so of the same call (BitTargetsTold). Call it for each event that may
+// target the sensor, in order.
+func (c *Ctx) Targeting(e event.Event) (bits uint32) {
+	s := c.Sensor
+	if s == nil || !s.MayTarget(e.Type()) {
+		return 0
+	}
+	if c.TargetsSensor(e) {
+		bits = wasmabi.BitTargetsSensor
+	}
+	if s.types[e.Type()][0].what == aimSaid {
+		if bits != 0 {
+			c.tell(told{e.Type(), e.TID(), c.pidOf(e), e.TS()})
+		}
+	} else if hook := s.hooks[e.Type()]; hook != 0 && c.wasTold(e, hook) && bits != 0 {
+		bits |= wasmabi.BitTargetsTold
+	}
+	return bits
+}
+
+// tell remembers t in the place of what is no use any more, else of the oldest.
+func (c *Ctx) tell(t told) {
+	at := 0
+	for i := range c.told {
+		if c.told[i].ts < c.told[at].ts {
+			at = i
+		}
+	}
+	c.told[at] = t
+}
+
+// wasTold reports whether hook told of the call whose end e is, and forgets it. An operation of an io_uring may be done by a
+// worker, a thread of the same process.
+func (c *Ctx) wasTold(e event.Event, hook event.Type) bool {
+	for i := range c.told {
+		t := &c.told[i]
+		if t.hook == hook && (t.tid == e.TID() || e.Origin()&wasmabi.OriginIoUring != 0 && t.pid != 0 && t.pid == c.pidOf(e)) {
+			recent := e.TS() < t.ts+toldLasts
+			*t = told{}
+			return recent
+		}
+	}
+	return false
+}
+
+// pidOf returns the process of e's thread; 0 for unknown.
+func (c *Ctx) pidOf(e event.Event) int64 {
+	if t := record(c.Arena.Threads, e.Thread()); t != nil {
+		return int64(le.Uint64(t[wasmabi.ThreadPid:]))
+	}
+	return 0
 }
 
 // TargetsSensor reports whether e, which has its thread and file, acts on c.Sensor: its processes, files or BPF objects,
@@ -131,6 +220,10 @@ func (c *Ctx) TargetsSensor(e event.Event) bool {
 		case aimPID, aimSignal:
 			n, ok := e.Int(p)
 			hit = ok && c.isSensor(t, n, a.what == aimSignal)
+		case aimLimit:
+			n, ok := e.Int(p)
+			sets, _ := e.Int(e.Type().Info().ParamIndex("sets"))
+			hit = ok && sets != 0 && c.isSensor(t, n, false)
 		case aimHost:
 			n, ok := e.Int(p)
 			hit = ok && n == s.PID
@@ -223,9 +316,19 @@ func (c *Ctx) isPath(t, path []byte, tree bool) bool {
 	return false
 }
 
-// pathOfSensor does what isPath does for parameter p of e.
+// pathOfSensor does what isPath does for parameter p of e. An empty path may stand for what the fd of its directory is
+// (AT_EMPTY_PATH).
 func (c *Ctx) pathOfSensor(e event.Event, t []byte, p int, tree bool) bool {
 	var v Value
+	if in := &e.Type().Info().Params[p]; in.Relative {
+		if path, ok := e.Str(p); ok && len(path) == 0 {
+			if res, ok := e.Res(); ok && res == -enoent {
+				return false // it doesn't
+			}
+			dir := c.dirOf(e, in)
+			return len(dir) > 0 && c.isPath(t, dir, tree)
+		}
+	}
 	c.computePath(e, p, &v)
 	return len(v.Bytes) > 0 && c.isPath(t, v.Bytes, tree)
 }
@@ -239,6 +342,9 @@ func within(path []byte, dir string) bool {
 func above(dir []byte, path string) bool {
 	return len(dir) > 1 && len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == string(dir)
 }
+
+// enoent is the number of the error of a path that leads nowhere.
+const enoent = 2
 
 // mem ends the path of a process's memory.
 var mem = []byte("/mem")

@@ -31,6 +31,9 @@ func TestTargetsSensor(t *testing.T) {
 	chrooted := w.thread(t, 430, 430, 1, "sh", "/bin/sh", "sh")
 	w.str(chrooted, wasmabi.ThreadRoot, "/srv/jail")
 
+	inside := w.thread(t, 440, 440, 1, "sh", "/bin/sh", "sh")
+	w.str(inside, wasmabi.ThreadCwd, "/etc/shikra")
+
 	begin := func(et event.Type) *event.Builder { return new(event.Builder).Start(now, 0, et) } // each its own bytes
 	kill := func(n int64) event.Record { return begin(event.SyscallKillX).Int(0).Int(n).Int(15).Done() }
 	tkill := func(n int64) event.Record { return begin(event.SyscallTkillX).Int(0).Int(n).Int(15).Done() }
@@ -45,6 +48,12 @@ func TestTargetsSensor(t *testing.T) {
 	}
 	open := func(path string) event.Record {
 		return begin(event.SyscallOpenX).Int(3).String(path).Int(0).Int(0).Int(0).Int(0).Done()
+	}
+	limit := func(n, sets int64) event.Record {
+		return begin(event.SyscallPrlimitX).Int(0).Int(0).Int(0).Int(0).Int(0).Int(n).Int(7).Int(sets).Done()
+	}
+	setxattrat := func(res, dirfd int64, path string) event.Record {
+		return begin(event.SyscallSetxattratX).Int(res).Int(dirfd).String(path).Int(0x1000).String("trusted.x").Done()
 	}
 	pidfd := func(n int64) event.Record {
 		return begin(event.SyscallPidfdSendSignalX).Int(0).Int(3).Int(15).Int(n).Done()
@@ -80,6 +89,23 @@ func TestTargetsSensor(t *testing.T) {
 		{"its group there", boxed, kill(-7), 410, -1, 0, true},
 		{"a pidfd, wherever", boxed, pidfd(400), 410, -1, 0, true},
 		{"another's pidfd", boxed, pidfd(7), 410, -1, 0, false},
+		{"a file taken from its pidfd", boxed, begin(event.SyscallPidfdGetfdX).Int(-1).Int(3).Int(5).Int(0).Int(400).Done(), 410, -1, 0, true},
+		{"a file taken from another's", boxed, begin(event.SyscallPidfdGetfdX).Int(9).Int(3).Int(5).Int(0).Int(7).Done(), 410, -1, 0, false},
+		{"advice about its memory", host, begin(event.SyscallProcessMadviseX).Int(4096).Int(3).Int(21).Int(200).Done(), 300, -1, 0, true},
+		{"advice about another's", host, begin(event.SyscallProcessMadviseX).Int(4096).Int(3).Int(21).Int(201).Done(), 300, -1, 0, false},
+		{"its limits, set to nothing", host, limit(200, 1), 300, -1, 0, true},
+		{"its limits, asked for", host, limit(200, 0), 300, -1, 0, false},
+		{"another's limits", host, limit(201, 1), 300, -1, 0, false},
+
+		{"an attribute", host, begin(event.SyscallLremovexattrX).Int(0).String("/etc/shikra/x").String("user.a").Done(), 300, -1, 0, true},
+		{"an attribute of another file", host, begin(event.SyscallSetxattrX).Int(0).String("/etc/other").String("user.a").Done(), 300, -1, 0, false},
+		{"an attribute of an fd that has another name", host, begin(event.SyscallFsetxattrX).Int(0).Int(3).String("user.a").Done(), 300, 3, 0, true},
+		{"an attribute of an fd of another file", host, begin(event.SyscallFremovexattrX).Int(0).Int(4).String("user.a").Done(), 300, 4, 0, false},
+		{"mounted over by move_mount", host, begin(event.SyscallMoveMountX).Int(0).Int(5).String("").Int(-100).String("/etc/shikra").Int(4).Done(), 300, -1, 0, true},
+		{"moved elsewhere", host, begin(event.SyscallMoveMountX).Int(0).Int(5).String("").Int(-100).String("/mnt").Int(4).Done(), 300, -1, 0, false},
+		{"by an empty path the working directory", host, setxattrat(0, -100, ""), 440, -1, 0, true},
+		{"by an empty path, which isn't allowed", host, setxattrat(-2, -100, ""), 440, -1, 0, false},
+		{"by an empty path another directory", host, setxattrat(0, -100, ""), 300, -1, 0, false},
 
 		{"a file of its folder, which failed", host, unlink("/etc/shikra/rules.d/../shikra.yaml"), 300, -1, 0, true},
 		{"a relative path", host, unlink("../../usr/bin/shikra"), 300, -1, 0, true},
@@ -117,6 +143,79 @@ func TestTargetsSensor(t *testing.T) {
 		if n := testing.AllocsPerRun(10, func() { w.c.TargetsSensor(e) }); n != 0 {
 			t.Errorf("%s: %v allocations", c.what, n)
 		}
+	}
+}
+
+// TestTargeting: a call whose act a security function has just told of says so, and no other.
+func TestTargeting(t *testing.T) {
+	w := newWorld(t)
+	w.c.Sensor = &Sensor{PID: 200, OwnPID: 200, Paths: []string{"/etc/shikra"}}
+	w.c.Sensor.Ready()
+	const acts, told = wasmabi.BitTargetsSensor, wasmabi.BitTargetsSensor | wasmabi.BitTargetsTold
+	at := uint64(now)
+	send := func(what string, tid int64, want uint32, et event.Type, fill func(b *event.Builder)) {
+		t.Helper()
+		at += 1000
+		b := new(event.Builder).Start(at, tid, et)
+		fill(b)
+		if got := w.c.Targeting(w.event(t, b.Done(), tid, -1)); got != want {
+			t.Errorf("%s: bits %d, not %d", what, got, want)
+		}
+	}
+	hook := func(sensor int64) func(b *event.Builder) {
+		return func(b *event.Builder) { b.Int(0).String("/shikra/a").Int(1).Int(2).Int(sensor) }
+	}
+	unlink := func(path string) func(b *event.Builder) {
+		return func(b *event.Builder) { b.Int(0).String(path) }
+	}
+	send("alone", 300, acts, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+	send("the function", 300, acts, event.SecurityInodeUnlinkX, hook(1))
+	send("another thread's call", 301, acts, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+	send("another function's call", 300, acts, event.SyscallLremovexattrX, func(b *event.Builder) { b.Int(0).String("/etc/shikra/a").String("user.a") })
+	send("its call", 300, told, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+	send("the next call", 300, acts, event.SyscallUnlinkV2X, unlink("/etc/shikra/b"))
+	send("the function, of another file", 300, 0, event.SecurityInodeUnlinkX, hook(0))
+	send("its call by the name", 300, acts, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+	send("the function again", 300, acts, event.SecurityInodeUnlinkX, hook(1))
+	send("its call by another name", 300, 0, event.SyscallUnlinkV2X, unlink("/tmp/a"))
+	send("then one by the name", 300, acts, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+	send("and again", 300, acts, event.SecurityInodeUnlinkX, hook(1))
+	at += toldLasts
+	send("long after", 300, acts, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+
+	// A worker of an io_uring is another thread of the process.
+	w.thread(t, 302, 300, 1, "iou-wrk-300", "/bin/x", "x")
+	uring := func(b *event.Builder) { unlink("/etc/shikra/a")(b); b.SetOrigin(wasmabi.OriginIoUring) }
+	send("in a worker", 302, acts, event.SecurityInodeUnlinkX, hook(1))
+	send("another process's operation", 400, 0, event.SyscallUnlinkV2X, uring)
+	send("another thread's call", 300, acts, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+	send("the operation", 300, told, event.SyscallUnlinkV2X, uring)
+
+	// Many that no call follows push out the oldest only.
+	n := int64(len(w.c.told))
+	for tid := int64(1000); tid <= 1000+n; tid++ {
+		w.threads[tid] = w.threads[300]
+		send("many", tid, acts, event.SecurityInodeUnlinkX, hook(1))
+	}
+	send("the last", 1000+n, told, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+	send("the second", 1001, told, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+	send("the first", 1000, acts, event.SyscallUnlinkV2X, unlink("/etc/shikra/a"))
+}
+
+// TestSensorHooks: a call of which a function tells can act on the sensor, and the function's event says whether it does.
+func TestSensorHooks(t *testing.T) {
+	aims, n := sensorAims(), 0
+	for et, hook := range sensorHooks() {
+		if hook == 0 {
+			continue
+		}
+		n++
+		if aims[et][0].what == aimNone || aims[hook][0].what != aimSaid {
+			t.Errorf("%s and %s", event.Type(et).Info().Name, hook.Info().Name)
+		}
+	}
+	if n < 30 {
+		t.Errorf("only %d", n)
 	}
 }
 

@@ -115,6 +115,7 @@ var valueTests = []struct{ field, event, want string }{
 	{"evt.is_open_exec", "open", "false"},
 	{"evt.is_open_create", "exit", "false"},
 	{"evt.targets_sensor", "open", "false"},
+	{"evt.targets_told", "open", "false"},
 	{"evt.is_io", "thread", "true"},
 	{"evt.is_io", "open", "false"},
 	{"evt.is_io_read", "thread", "true"},

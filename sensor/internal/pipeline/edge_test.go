@@ -228,7 +228,7 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 	case "fchown", "ftruncate":
 		w.file(arg(0))
 		kv["fd"] = strconv.Itoa(edgeFD)
-	case "chmod", "fchmodat":
+	case "chmod", "fchmodat", "fchmodat2":
 		kv["filename"], kv["mode"] = arg(0), arg(1)
 	case "fchmod":
 		w.file(arg(0))
@@ -261,9 +261,23 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 	case "process_vm_readv", "process_vm_writev":
 		kv["pid"] = arg(0)
 	case "prlimit":
-		kv["pid"], kv["newcur"], kv["newmax"] = arg(0), arg(1), arg(2)
+		kv["pid"], kv["newcur"], kv["newmax"], kv["sets"] = arg(0), "0", "0", "0"
+		if arg(1) != "" {
+			kv["newcur"], kv["newmax"], kv["sets"] = arg(1), arg(2), "1"
+		}
+	case "process_madvise":
+		kv["pidfd"], kv["advice"], kv["pid"] = "9", arg(0), arg(1)
+	case "pidfd_getfd":
+		made, kv["pid_fd"], kv["pid"] = "fd", "9", arg(0)
 	case "mount":
 		kv["dev"], kv["dir"] = arg(0), arg(1)
+	case "move_mount":
+		kv["from_dirfd"], kv["from_path"], kv["to_dirfd"], kv["to_path"] = "9", "", "-100", arg(0)
+	case "setxattr", "lsetxattr", "setxattrat", "removexattr", "lremovexattr", "removexattrat":
+		kv["dirfd"], kv["path"], kv["name"] = "-100", arg(0), "security.ima"
+	case "fsetxattr", "fremovexattr":
+		w.file(arg(0))
+		kv["fd"], kv["name"] = strconv.Itoa(edgeFD), "security.ima"
 	case "security_inode_unlink", "security_inode_rename", "security_inode_setattr", "security_inode_setxattr", "security_sb_mount":
 		kv["path"], kv["sensor"] = arg(0), arg(1)
 	case "unshare":

@@ -240,9 +240,7 @@ func (p *Pipeline) record(r event.Record) {
 		e.SetRes(m.Res)
 	}
 	e.SetBits(m.Bits | refs.Bits)
-	if p.read.TargetsSensor(e) {
-		e.SetBits(e.Bits() | wasmabi.BitTargetsSensor)
-	}
+	e.SetBits(p.read.Targeting(e))
 	p.columns.extract(&p.read, e, p.arena.Batch)
 	if p.peeks[t] && p.looksAround(e) {
 		p.flush()

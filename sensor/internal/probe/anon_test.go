@@ -125,11 +125,11 @@ func anonCases() []callCase {
 			}
 			closing(t, int64(pidfd))
 			target := devNull(t)
-			return []any{closing(t, t.call("pidfd_getfd", uintptr(pidfd), target, 0)), pidfd, target, 0}
+			return []any{closing(t, t.call("pidfd_getfd", uintptr(pidfd), target, 0)), pidfd, target, 0, os.Getpid()}
 		}},
 		{"pidfd_getfd", "bad flags", event.SyscallPidfdGetfdX, func(t *env) []any {
 			t.call("pidfd_getfd", badFD, 5, 3)
-			return []any{errno(unix.EINVAL), badFD, 5, 3}
+			return []any{errno(unix.EINVAL), badFD, 5, 3, -1}
 		}},
 
 		{"io_uring_setup", "ok", event.SyscallIoUringSetupX, func(t *env) []any {

@@ -146,7 +146,7 @@ func compatIDCases() []callCase {
 		}},
 		{"prlimit64", "compat", event.SyscallPrlimitX, func(t *env) []any {
 			l, b := limitOf(t, unix.RLIMIT_NOFILE), newLow(t)
-			return []any{t.int80(340, 0, unix.RLIMIT_NOFILE, 0, b.put(make([]byte, 16))), 0, 0, l.Cur, l.Max, 0, 7}
+			return []any{t.int80(340, 0, unix.RLIMIT_NOFILE, 0, b.put(make([]byte, 16))), 0, 0, l.Cur, l.Max, 0, 7, 0}
 		}},
 		{"nanosleep", "compat", event.SyscallNanosleepX, func(t *env) []any {
 			t.mine = param(1, 1000005)

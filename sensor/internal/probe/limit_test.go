@@ -56,25 +56,29 @@ func limitCases() []callCase {
 		}},
 		{"prlimit64", "gets", event.SyscallPrlimitX, func(t *env) []any {
 			l, b := limitOf(t, unix.RLIMIT_NOFILE), limits(0, 0)
-			return []any{t.must("prlimit64", 0, unix.RLIMIT_NOFILE, 0, b), 0, 0, l.Cur, l.Max, 0, 7}
+			return []any{t.must("prlimit64", 0, unix.RLIMIT_NOFILE, 0, b), 0, 0, l.Cur, l.Max, 0, 7, 0}
 		}},
 		{"prlimit64", "sets another's", event.SyscallPrlimitX, func(t *env) []any {
 			pid := traced(t, false)
 			l := limitOf(t, unix.RLIMIT_SIGPENDING)
 			r := t.must("prlimit64", uintptr(pid), unix.RLIMIT_SIGPENDING, limits(5, l.Max), limits(0, 0))
-			return []any{r, 5, l.Max, l.Cur, l.Max, pid, 11}
+			return []any{r, 5, l.Max, l.Cur, l.Max, pid, 11, 1}
 		}},
 		{"prlimit64", "sets without asking", event.SyscallPrlimitX, func(t *env) []any {
 			pid := traced(t, false)
-			return []any{t.must("prlimit64", uintptr(pid), unix.RLIMIT_AS, limits(unlimited, unlimited), 0), -1, -1, 0, 0, pid, 9}
+			return []any{t.must("prlimit64", uintptr(pid), unix.RLIMIT_AS, limits(unlimited, unlimited), 0), -1, -1, 0, 0, pid, 9, 1}
+		}},
+		{"prlimit64", "sets to nothing", event.SyscallPrlimitX, func(t *env) []any {
+			pid := traced(t, false)
+			return []any{t.must("prlimit64", uintptr(pid), unix.RLIMIT_CORE, limits(0, 0), 0), 0, 0, 0, 0, pid, 4, 1}
 		}},
 		{"prlimit64", "fails", event.SyscallPrlimitX, func(t *env) []any {
 			t.call("prlimit64", ^uintptr(1), unix.RLIMIT_FSIZE, limits(3, 4), limits(0, 0))
-			return []any{errno(unix.ESRCH), 3, 4, -1, -1, -2, 1}
+			return []any{errno(unix.ESRCH), 3, 4, -1, -1, -2, 1, 1}
 		}},
 		{"prlimit64", "no such", event.SyscallPrlimitX, func(t *env) []any {
 			t.call("prlimit64", 0, 16, 0, 0)
-			return []any{errno(unix.EINVAL), 0, 0, -1, -1, 0, 0xff}
+			return []any{errno(unix.EINVAL), 0, 0, -1, -1, 0, 0xff, 0}
 		}},
 
 		{"nanosleep", "ok", event.SyscallNanosleepX, func(t *env) []any {

@@ -90,7 +90,7 @@ func TestEveryCallIsTested(t *testing.T) {
 		openCases(), fdCases(), pathCases(), mountCases(), credCases(), miscCases(), sockCases(), failedExecCases(), compatCases(),
 		statsCases(), memoryCases(), limitCases(), getIDCases(), semaphoreCases(), futexCases(),
 		keyctlCases(), quotactlCases(), fsconfigCases(), adminCases(), compatIDCases(), allProcessVMCases(),
-		readCases(), pollCases(), anonCases(), fdopCases(), recvCases(), sockoptCases(), targetCases(),
+		readCases(), pollCases(), anonCases(), fdopCases(), recvCases(), sockoptCases(), targetCases(), xattrCases(),
 	} {
 		for _, c := range cases {
 			tested[c.call] = true

@@ -32,6 +32,33 @@ func mountCases() []callCase {
 			t.call("mount", str("a"), str("/nonexistent"), 0, 0xc0ed0000|unix.MS_BIND)
 			return []any{errno(unix.ENOENT), "a", "/nonexistent", missing{}, 0x1000}
 		}},
+		{"move_mount", "a new file system", event.SyscallMoveMountX, func(t *env) []any {
+			ownMounts(t)
+			d := emptyDir(t)
+			fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			closing(t, int64(fs))
+			if err := unix.FsconfigCreate(fs); err != nil {
+				t.Fatal(err)
+			}
+			from, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			closing(t, int64(from))
+			cwd := atFDCWD      // a variable: the constant is negative
+			const fromEmpty = 4 // MOVE_MOUNT_F_EMPTY_PATH
+			r := t.must("move_mount", uintptr(from), str(""), uintptr(cwd), str(d), fromEmpty)
+			defer unix.Unmount(d, unix.MNT_DETACH)
+			return []any{r, from, "", cwd, d, fromEmpty}
+		}},
+		{"move_mount", "fails", event.SyscallMoveMountX, func(t *env) []any {
+			cwd := atFDCWD
+			t.call("move_mount", uintptr(cwd), str("/nonexistent/a"), badFD, str("/nonexistent/b"), 0)
+			return []any{errno(unix.ENOENT), cwd, "/nonexistent/a", badFD, "/nonexistent/b", 0}
+		}},
 		{"umount2", "detach", event.SyscallUmount2X, func(t *env) []any {
 			ownMounts(t)
 			d := emptyDir(t)

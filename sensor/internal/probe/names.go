@@ -21,7 +21,8 @@ var pathArgs = map[string][]int{
 	"lchown": {0}, "link": {0, 1}, "linkat": {1, 3}, "lstat": {0}, "lstat64": {0}, "mkdir": {0}, "mkdirat": {1}, "mknod": {0}, "mknodat": {1},
 	"mount": {1}, "newfstatat": {1}, "open": {0}, "openat": {1}, "openat2": {1}, "rename": {0, 1}, "renameat": {1, 3},
 	"renameat2": {1, 3}, "rmdir": {0}, "stat": {0}, "stat64": {0}, "symlink": {1}, "symlinkat": {2}, "truncate": {0}, "umount": {0},
-	"umount2": {0}, "unlink": {0}, "unlinkat": {1},
+	"umount2": {0}, "unlink": {0}, "unlinkat": {1}, "fchmodat2": {1}, "move_mount": {1, 3},
+	"setxattr": {0}, "lsetxattr": {0}, "setxattrat": {1}, "removexattr": {0}, "lremovexattr": {0}, "removexattrat": {1},
 }
 
 // What bpf/include/names.h sets aside.

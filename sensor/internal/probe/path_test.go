@@ -123,6 +123,15 @@ func pathCases() []callCase {
 		onePath("chmod", "ok", event.SyscallChmodX, oldPath, []uintptr{0o6751}, 0o6751),
 		fails("chmod", event.SyscallChmodX, []uintptr{0o7777}, 0o7777),
 		oneAt("fchmodat", "ok", event.SyscallFchmodatX, oldPath, []uintptr{0o4711}, 0o4711),
+		callCase{"fchmodat2", "ok", event.SyscallFchmodat2X, func(t *env) []any { // from 6.6
+			p := oldPath(t)
+			d := dirFD(t, filepath.Dir(p))
+			return []any{t.call("fchmodat2", d, str(filepath.Base(p)), 0o4711, 0), d, filepath.Base(p), 0o4711, 0}
+		}},
+		callCase{"fchmodat2", "the file of an fd", event.SyscallFchmodat2X, func(t *env) []any {
+			d := dirFD(t, t.TempDir())
+			return []any{t.call("fchmodat2", d, str(""), 0o700, atEmptyPath|atNoFollow), d, "", 0o700, atEmptyPath | atNoFollow}
+		}},
 		callCase{"fchmod", "ok", event.SyscallFchmodX, func(t *env) []any {
 			fd, err := unix.Open(oldPath(t), unix.O_RDONLY, 0)
 			if err != nil {

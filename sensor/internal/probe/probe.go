@@ -102,7 +102,7 @@ type Probe struct {
 const (
 	numSlots  = 512
 	numNative = 512
-	numTypes  = 512
+	numTypes  = 1024
 )
 
 // prefix begins the names of the programs for system calls: x_openat.

@@ -121,6 +121,20 @@ func targetCases() []callCase {
 			return []any{errno(unix.EBADF), badFD, 15, -1}
 		}},
 
+		{"process_madvise", "pidfd", event.SyscallProcessMadviseX, func(t *env) []any {
+			fd, err := unix.PidfdOpen(unix.Getpid(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			piece := binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, uint64(anonPage(t))), 4096)
+			return []any{t.must("process_madvise", uintptr(fd), addr(piece), 1, unix.MADV_COLD, 0), fd, unix.MADV_COLD, unix.Getpid()}
+		}},
+		{"process_madvise", "no pidfd", event.SyscallProcessMadviseX, func(t *env) []any {
+			t.call("process_madvise", badFD, addr(make([]byte, 16)), 1, unix.MADV_PAGEOUT, 0)
+			return []any{errno(unix.EBADF), badFD, unix.MADV_PAGEOUT, -1}
+		}},
+
 		{"truncate", "ok", event.SyscallTruncateX, func(t *env) []any {
 			path := filepath.Join(t.TempDir(), "cut")
 			if err := os.WriteFile(path, []byte("0123456789"), 0o600); err != nil {

@@ -199,6 +199,14 @@ func uringCases() []callCase {
 			fd := fileWith(t, "0123456789")
 			return []any{t.op(r, sqe{Op: 55, FD: int32(fd), Off: 3}), fd, 3}
 		}),
+		uringCase("setxattr", "no such file", event.SyscallSetxattrX, func(t *env, r *ring) []any {
+			res := t.op(r, sqe{Op: 42, Addr3: ptr(str("/nonexistent")), Addr: ptr(str("user.a")), Off: ptr(addr([]byte("v"))), Len: 1, OpFlags: 1})
+			return []any{res, "/nonexistent", "user.a"}
+		}),
+		uringCase("fsetxattr", "a file", event.SyscallFsetxattrX, func(t *env, r *ring) []any {
+			fd := fileWith(t, "0123456789")
+			return []any{t.op(r, sqe{Op: 41, FD: int32(fd), Addr: ptr(str("user.a")), Off: ptr(addr([]byte("v"))), Len: 1, OpFlags: 2}), fd, "user.a"}
+		}),
 		uringCase("splice", "a pipe", event.SyscallSpliceX, func(t *env, r *ring) []any {
 			rd, wr := pipe(t)
 			rd2, wr2 := pipe(t)
@@ -393,17 +401,9 @@ func uringCases() []callCase {
 			ev := addr(make([]byte, 16))
 			return sqe{Op: 29, FD: int32(ep), Len: unix.EPOLL_CTL_ADD, Off: uint64(rd), Addr: ptr(ev)}, []any{ep, unix.EPOLL_CTL_ADD, rd, ev, 0, 0}
 		}),
-		uringGeneric("setxattr", func(t *env, fd int) (sqe, []any) {
-			p, n, v := str("/nonexistent"), str("user.a"), addr([]byte("v"))
-			return sqe{Op: 42, Addr3: ptr(p), Addr: ptr(n), Off: ptr(v), Len: 1, OpFlags: 1}, []any{p, n, v, 1, 1, 0}
-		}),
 		uringGeneric("getxattr", func(t *env, fd int) (sqe, []any) {
 			p, n, v := str("/nonexistent"), str("user.a"), addr(make([]byte, 8))
 			return sqe{Op: 44, Addr3: ptr(p), Addr: ptr(n), Off: ptr(v), Len: 8}, []any{p, n, v, 8, 0, 0}
-		}),
-		uringGeneric("fsetxattr", func(t *env, fd int) (sqe, []any) {
-			n, v := str("user.a"), addr([]byte("v"))
-			return sqe{Op: 41, FD: int32(fd), Addr: ptr(n), Off: ptr(v), Len: 1, OpFlags: 2}, []any{fd, n, v, 1, 2, 0}
 		}),
 		uringGeneric("fgetxattr", func(t *env, fd int) (sqe, []any) {
 			n, v := str("user.a"), addr(make([]byte, 8))

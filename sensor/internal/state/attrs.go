@@ -365,7 +365,9 @@ const rlimitNofile = 7
 func (s *State) rlimit(c *call, pResource, pCur, pProc int) {
 	cur, ok := param64(c.r, pCur)
 	if hard, _ := param64(c.r, pCur+1); pProc != 0 && cur == 0 && hard == 0 {
-		return // prlimit's way to say that it sets none
+		if sets, _ := param64(c.r, pResource+1); sets == 0 {
+			return // prlimit's way to say that it sets none, or a capture's that doesn't know
+		}
 	}
 	if !c.ok() || c.t == 0 || !ok || cur == -1 || paramFlags(c.r, pResource) != rlimitNofile {
 		return

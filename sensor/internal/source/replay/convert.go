@@ -266,8 +266,13 @@ func (c *converter) convert(e *capture.Event) (event.Record, bool) {
 
 // formatParams returns how many parameters events of type t have in the format; those beyond are ours.
 func formatParams(t event.Type) int {
-	if t == event.SyscallCloneV20X || t == event.SyscallClone3X {
+	switch t {
+	case event.SyscallCloneV20X, event.SyscallClone3X:
 		return 21
+	case event.SyscallPrlimitX:
+		return 7
+	case event.SyscallPidfdGetfdX:
+		return 4
 	}
 	return len(t.Info().Params)
 }

@@ -41,6 +41,15 @@ var parts = map[string]func() error{
 	},
 	"nginx": func() error { return exec.Command("/usr/bin/sh", "-c", "id").Run() },
 	"tee":   func() error { return os.WriteFile(os.Args[1], []byte("#!\n"), 0o755) },
+	"chmod": func() error { return os.Chmod(os.Args[1], 0o600) },
+	"rm":    func() error { return os.Remove(os.Args[1]) },
+	"mv":    func() error { return os.Rename(os.Args[1], os.Args[2]) },
+	"setfattr": func() error { // whether the file system has attributes or not
+		if err := unix.Setxattr(os.Args[1], "trusted.shikra", []byte("1"), 0); err != unix.EOPNOTSUPP {
+			return err
+		}
+		return nil
+	},
 	"sh": func() error {
 		if len(os.Args) < 3 || os.Args[1] != "connect" {
 			return nil
@@ -69,9 +78,28 @@ func castParts() error {
 	return nil
 }
 
+// The sensor's configuration, and other names that it has had since before the sensor started; a file that isn't the sensor's.
+const (
+	config = "/etc/shikra/shikra.yaml"
+	alias  = "/root/alias"
+	beside = "/root/beside"
+)
+
+// setScene makes what must be there before the sensor starts.
+func setScene() error {
+	return errors.Join(
+		os.MkdirAll("/etc/shikra", 0o755),
+		os.WriteFile(config, []byte("log: {level: info}\n"), 0o600),
+		os.Link(config, alias),
+		os.WriteFile(beside, nil, 0o600))
+}
+
 // playScene starts the sensor with its default rules, plays, and checks that each part was noticed and that the sensor stops
 // when told to.
 func playScene(w io.Writer) error {
+	if err := setScene(); err != nil {
+		return err
+	}
 	cmd := exec.Command(sensor, "run", "--json")
 	alerts, err := cmd.StdoutPipe()
 	if err != nil {
@@ -157,6 +185,19 @@ func act() ([]expectation, error) {
 		{"/usr/bin/nginx"},
 		{"/usr/bin/tee", "/usr/bin/planted"},
 		{"/usr/bin/sh", "connect", l.Addr().String()},
+		// What isn't the sensor's, and then what is, by its name and by another one.
+		{"/usr/bin/chmod", beside},
+		{"/usr/bin/setfattr", beside},
+		{"/usr/bin/mv", beside, beside + "2"},
+		{"/usr/bin/rm", beside + "2"},
+		{"/usr/bin/chmod", config},
+		{"/usr/bin/chmod", alias},
+		{"/usr/bin/setfattr", config},
+		{"/usr/bin/setfattr", alias},
+		{"/usr/bin/tee", config},
+		{"/usr/bin/mv", alias, alias + "2"},
+		{"/usr/bin/rm", alias + "2"},
+		{"/usr/bin/rm", config},
 	} {
 		if err := child(os.Stderr, alertTime, args[0], args[1:]...); err != nil {
 			return nil, fmt.Errorf("play %s: %w", args[0], err)
@@ -169,7 +210,21 @@ func act() ([]expectation, error) {
 			"proc.cmdline": "sh -c id", "proc.pname": "nginx", "user.name": "root", "proc.exepath": "/usr/bin/sh"}},
 		{"Write below a binary directory", map[string]string{"fd.name": "/usr/bin/planted", "proc.cmdline": "tee /usr/bin/planted"}},
 		{"Shell connects to the network", map[string]string{"proc.cmdline": "sh connect " + l.Addr().String(), "proc.pname": "init"}},
+		// Once each, as every one of these kernels has the hooks: the call itself doesn't alert then.
+		sensorChanged("security_inode_setattr", "chmod "+config),
+		sensorChanged("security_inode_setattr", "chmod "+alias),
+		sensorChanged("security_inode_setxattr", "setfattr "+config),
+		sensorChanged("security_inode_setxattr", "setfattr "+alias),
+		sensorChanged("security_inode_setattr", "tee "+config),
+		sensorChanged("security_inode_rename", "mv "+alias+" "+alias+"2"),
+		sensorChanged("security_inode_unlink", "rm "+alias+"2"),
+		sensorChanged("security_inode_unlink", "rm "+config),
 	}, nil
+}
+
+// sensorChanged is the alert on an act on the sensor's files.
+func sensorChanged(event, cmdline string) expectation {
+	return expectation{"Sensor file changed", map[string]string{"evt.type": event, "proc.cmdline": cmdline}}
 }
 
 // await reads alerts until all that are wanted have come, and some time has passed in which others might. It returns those
