@@ -203,11 +203,8 @@ func (c *Checker) compareFiles(d *diffs, t uint32) {
 	c.State.EachFile(t, func(fd int32, slot uint32) bool {
 		if !seen[int(fd)] {
 			d.fd = int(fd)
-			link, err := os.Readlink(c.Proc + "/" + strconv.Itoa(d.p.pid) + "/fd/" + strconv.Itoa(int(fd)))
-			if err != nil { // otherwise it came after the list
+			if _, err := os.Readlink(c.Proc + "/" + strconv.Itoa(d.p.pid) + "/fd/" + strconv.Itoa(int(fd))); err != nil { // otherwise it came after the list
 				d.add("exists", "no", c.fileText(c.Arena.Files.Record(slot)))
-			} else {
-				_ = link
 			}
 		}
 		return true

@@ -19,12 +19,12 @@ import (
 )
 
 // crowd is a load of many processes, each of which does random things to itself: the processes of a busy machine. It runs
-// in a process of its own, ends by itself, and takes its processes along.
+// in a process of its own, ends when its test does, or by itself, and takes its processes along.
 type crowd struct {
 	Processes int
-	Threaded  int // of them, with threads
-	Forks     int // a second, each with an exec
-	Duration  time.Duration
+	Threaded  int           // of them, with threads
+	Forks     int           // a second, each with an exec
+	Duration  time.Duration // most; the test's end comes before
 	Seed      uint64
 	Dir       string // its files
 	Ops       uint64 // a bit for each of ops that may be done
@@ -174,8 +174,9 @@ func (c *crowd) run() error {
 		pids = append(pids, cmd.Process.Pid)
 	}
 	fmt.Println("ready")
-	end := time.Now().Add(c.Duration)
-	for i := 0; time.Now().Before(end); i++ {
+	next := time.Now()
+	end := next.Add(c.Duration)
+	for i := 0; next.Before(end); i++ {
 		c.spawn(i)
 		for { // orphans are ours
 			pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
@@ -183,7 +184,10 @@ func (c *crowd) run() error {
 				break
 			}
 		}
-		time.Sleep(time.Second / time.Duration(c.Forks))
+		if next = next.Add(time.Second / time.Duration(c.Forks)); time.Since(next) > time.Second {
+			next = time.Now() // what a machine without time for it has missed isn't made up for
+		}
+		time.Sleep(time.Until(next))
 	}
 	return nil
 }
@@ -268,6 +272,9 @@ func (m *member) sleep(ms uint64) {
 	unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, uintptr(unsafe.Pointer(&m.time)), 0, 0, 0)
 }
 
+// maxFDs is the number under which the fds of those processes stay that stay themselves: some 20 in each of 320.
+const maxFDs = 22
+
 // live is what a process does. Those of the first generation stay, their children end soon.
 //
 //go:norace
@@ -276,7 +283,11 @@ func (m *member) live() {
 	if m.depth > 0 {
 		rounds = 1 + m.next(6)
 	} else {
-		for range 12 {
+		// It has what the load's own process had open at the time.
+		unix.RawSyscall(unix.SYS_CLOSE_RANGE, 8, 1<<31-1, 0)
+		m.limit = unix.Rlimit{Cur: maxFDs, Max: 4096}
+		unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&m.limit)), 0, 0, 0)
+		for range 14 {
 			m.open()
 		}
 	}
@@ -304,13 +315,18 @@ func (m *member) open() {
 		unix.RawSyscall6(unix.SYS_OPENAT, ^uintptr(99), m.dirs[m.next(4)].at(), flags|unix.O_DIRECTORY, 0, 0, 0)
 		return
 	}
-	unix.RawSyscall6(unix.SYS_OPENAT, ^uintptr(99), m.files[m.next(8)].at(), flags, 0, 0, 0)
+	_, _, e := unix.RawSyscall6(unix.SYS_OPENAT, ^uintptr(99), m.files[m.next(8)].at(), flags, 0, 0, 0)
+	if e == unix.EMFILE { // room for the next
+		for range 2 {
+			unix.RawSyscall(unix.SYS_CLOSE, m.fd(), 0, 0)
+		}
+	}
 }
 
 // fd chooses a number that may be open.
 //
 //go:norace
-func (m *member) fd() uintptr { return uintptr(3 + m.next(40)) }
+func (m *member) fd() uintptr { return uintptr(3 + m.next(maxFDs)) }
 
 // What a process may do, and the system call that must be watched for it.
 var ops = [...]string{

@@ -6,10 +6,14 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
 	"github.com/shikra-sensor/shikra/sensor/internal/decode"
@@ -30,6 +34,7 @@ type watcher struct {
 	finder *live.Finder
 	repair *live.Repairer // nil for none
 	events uint64
+	forked uint64 // processes that began, threads left out
 	past   history
 	noPast bool        // keep none
 	drop   func() bool // whether the next record is to be lost; nil for never
@@ -114,6 +119,12 @@ func (w *watcher) record(r event.Record) {
 		return
 	}
 	w.events++
+	switch r.Type() {
+	case event.SyscallCloneV20X, event.SyscallForkV20X, event.SyscallVforkV20X, event.SyscallClone3X:
+		if pid, ok := r.Param(4); ok && m.HasRes && m.Res == 0 && len(pid) == 8 && int64(le.Uint64(pid)) == r.TID() {
+			w.forked++ // the child's own event
+		}
+	}
 	refs := w.state.Apply(r, m, false)
 	if !w.noPast {
 		pid := r.TID()
@@ -200,48 +211,95 @@ func newCrowd(t *testing.T, c crowd) (begin func(*watcher)) {
 // maxShown is how many differences of one check are printed.
 const maxShown = 5
 
+// The bars of TestStateEqualsProc.
+const (
+	leastProcesses = 300
+	leastFiles     = 5000
+	leastForks     = 50 // a second
+)
+
+// goFirst has the test's thread run before the crowd's processes, for as long as the test: what is judged is the state, and not
+// how busy the machine is with others.
+func goFirst(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -10); err != nil {
+		t.Logf("the test's priority: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 0)
+		runtime.UnlockOSThread()
+	})
+}
+
+// threadCPU is the CPU time of the calling thread.
+func threadCPU() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_THREAD, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // TestStateEqualsProc compares the state with /proc every second on a busy machine: no difference stands in two checks
-// running. SHIKRA_STATE_TIME makes it longer (a minute: make test-state).
+// running, and the machine is as busy as it is meant to be in every check. SHIKRA_STATE_TIME makes it longer (a minute:
+// make test-state). The seed of the crowd is printed; SHIKRA_STATE_SEED sets it.
 func TestStateEqualsProc(t *testing.T) {
-	seconds := 10
+	checks := 10
 	if testing.Short() {
-		seconds = 4
+		checks = 4
 	}
 	if v, err := time.ParseDuration(os.Getenv("SHIKRA_STATE_TIME")); err == nil {
-		seconds = int(v / time.Second)
+		checks = int(v / time.Second)
 	}
-	begin := newCrowd(t, crowd{Processes: 300, Threaded: 10, Forks: 50, Duration: time.Duration(seconds+10) * time.Second, Seed: 1})
+	seed := uint64(time.Now().UnixNano()) % 1_000_000
+	if v, err := strconv.ParseUint(os.Getenv("SHIKRA_STATE_SEED"), 10, 64); err == nil {
+		seed = v
+	}
+	begin := newCrowd(t, crowd{Processes: 320, Threaded: 10, Forks: 60, Duration: 2*time.Minute + 3*time.Duration(checks)*time.Second, Seed: seed})
 	w := watch(t, probe.Config{RingBytes: 32 << 20})
 	w.repair = live.NewRepairer(live.RepairConfig{State: w.state, Lost: func() uint64 { return 0 }})
 	t.Cleanup(w.repair.Close)
 	w.repair.Begin()
+	goFirst(t)
 	begin(w)
 	w.run(time.Second)
 	c := w.checker()
-	var last []Diff
-	maxFiles, maxProcesses, total, overtaken := 0, 0, 0, map[Diff]bool{}
-	for i := range seconds {
-		start := time.Now()
+	var (
+		last                      []Diff
+		seen, stood               int
+		processes, files, slowest = 1 << 30, 1 << 30, time.Duration(0)
+		overtaken                 = map[Diff]bool{}
+		begun, forked             = time.Now(), w.forked
+		cpu                       time.Duration // of the checks
+	)
+	for i := range checks {
+		start, ran := time.Now(), threadCPU()
 		rep, err := c.Check()
 		if err != nil {
 			t.Fatal(err)
 		}
-		maxFiles, maxProcesses, total = max(maxFiles, rep.Files), max(maxProcesses, rep.Processes), total+len(rep.Diffs)
+		cpu += threadCPU() - ran
+		processes, files, slowest = min(processes, rep.Processes), min(files, rep.Files), max(slowest, rep.Took)
+		seen += len(rep.Diffs)
 		standing := Standing(last, rep.Diffs)
 		shown := 0
 		for _, d := range standing {
 			if w.past.overtaken(d) {
 				t.Logf("check %d: a close that was overtaken: %v", i, d)
 				overtaken[d] = true
-			} else if shown++; shown <= maxShown {
+				continue
+			}
+			stood++
+			if shown++; shown <= maxShown {
 				t.Errorf("check %d: %v", i, d)
 				w.past.tell(t, d)
 			}
 		}
 		last = rep.Diffs
-		t.Logf("check %d: %d processes, %d threads, %d files in %v: %d differences, %d stand; %d events so far", i, rep.Processes, rep.Threads, rep.Files, rep.Took, len(rep.Diffs), len(standing), w.events)
+		t.Logf("check %d: %d processes, %d threads, %d files in %v: %d differences, %d stand; %d events so far", i, rep.Processes, rep.Threads, rep.Files, rep.Took.Round(time.Millisecond), len(rep.Diffs), len(standing), w.events)
 		w.run(time.Second - time.Since(start))
 	}
+	took := time.Since(begun)
+	forks := float64(w.forked-forked) / took.Seconds()
 	cnt, err := w.probe.Counters()
 	if err != nil || cnt.Lost > 0 {
 		t.Errorf("%d events lost, %v", cnt.Lost, err)
@@ -249,10 +307,12 @@ func TestStateEqualsProc(t *testing.T) {
 	if len(overtaken) > 5 {
 		t.Errorf("%d closes were overtaken", len(overtaken))
 	}
-	if maxProcesses < 300 || maxFiles < 5000 {
-		t.Errorf("only %d processes and %d files", maxProcesses, maxFiles)
+	if processes < leastProcesses || files < leastFiles || forks < leastForks {
+		t.Errorf("a check of only %d processes and %d fds, or only %.0f forks/s", processes, files, forks)
 	}
-	t.Logf("%d differences in all, state %+v", total, w.state.Stats())
+	t.Logf("state %+v", w.state.Stats())
+	t.Logf("verdict: seed %d: %d checks in %.0f s, one takes %v of CPU and the slowest took %v; in each at least %d processes (bar %d) and %d fds (bar %d); %.0f forks/s (bar %d); %d events, %d lost; %d differences seen for a moment, %d closes overtaken, %d stood (bar 0)",
+		seed, checks, took.Seconds(), (cpu / time.Duration(checks)).Round(time.Millisecond), slowest.Round(time.Millisecond), processes, leastProcesses, files, leastFiles, forks, leastForks, w.events, cnt.Lost, seen, len(overtaken), stood)
 }
 
 // TestRepair loses events on purpose while the crowd is at work, in turn some and all of them, and checks that a repair

@@ -6,7 +6,6 @@ package proccheck
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -70,28 +69,38 @@ func (c *Checker) Check() (Report, error) {
 	if err != nil {
 		return rep, fmt.Errorf("list processes: %w", err)
 	}
-	listed := map[int]bool{}
+	var differ []int
+	found := map[int][]Diff{}
 	for _, pid := range pids {
-		listed[pid] = true
 		if c.skipped(pid) {
 			continue
 		}
 		p, diffs := c.process(pid)
-		for i := 1; i < c.Tries && len(diffs) > 0; i++ {
-			time.Sleep(2 * time.Millisecond)
-			var again []Diff
-			p, again = c.process(pid)
-			diffs = Standing(diffs, again)
-		}
-		rep.Diffs = append(rep.Diffs, diffs...)
 		if p == nil {
 			continue
+		}
+		if len(diffs) > 0 {
+			differ, found[pid] = append(differ, pid), diffs
 		}
 		rep.Processes++
 		rep.Threads += len(p.threads)
 		rep.Files += len(p.files)
 	}
-	rep.Diffs = append(rep.Diffs, c.ghosts(listed)...)
+	for i := 1; i < c.Tries && len(differ) > 0; i++ {
+		time.Sleep(2 * time.Millisecond)
+		again := differ[:0]
+		for _, pid := range differ {
+			_, diffs := c.process(pid)
+			if found[pid] = Standing(found[pid], diffs); len(found[pid]) > 0 {
+				again = append(again, pid)
+			}
+		}
+		differ = again
+	}
+	for _, pid := range differ {
+		rep.Diffs = append(rep.Diffs, found[pid]...)
+	}
+	rep.Diffs = append(rep.Diffs, c.ghosts()...)
 	rep.Took = time.Since(start)
 	return rep, nil
 }
@@ -109,38 +118,34 @@ func (c *Checker) process(pid int) (*process, []Diff) {
 }
 
 // ghosts finds threads that only the state has.
-func (c *Checker) ghosts(listed map[int]bool) (out []Diff) {
-	var tids []int64
+func (c *Checker) ghosts() (out []Diff) {
+	var gone []Diff
 	c.State.EachThread(func(t uint32) bool {
-		tids = append(tids, c.tid(t))
+		d := Diff{PID: int(c.pid(t)), TID: int(c.tid(t)), Start: c.cloneTicks(t), FD: -1, Field: "exists", Proc: "no", Have: c.comm(t)}
+		switch {
+		case c.exited(t) || c.u32(t, wasmabi.ThreadFlags)&wasmabi.ThreadKernel != 0: // the kernel's own come and go without events
+		case c.skipped(d.PID) || !c.gone(d):
+		default:
+			gone = append(gone, d)
+		}
 		return true
 	})
-	for _, tid := range tids {
-		t := c.State.FindThread(tid)
-		if t == 0 || c.exited(t) || c.u32(t, wasmabi.ThreadFlags)&wasmabi.ThreadKernel != 0 {
-			continue // the kernel's own threads come and go without events
-		}
-		pid := c.pid(t)
-		if c.skipped(int(pid)) {
-			continue
-		}
-		name := c.Proc + "/" + strconv.FormatInt(pid, 10) + "/task/" + strconv.FormatInt(tid, 10) + "/stat"
-		gone := func() bool {
-			b, err := os.ReadFile(name)
-			return err != nil || ended(b)
-		}
-		if !gone() {
-			continue
-		}
-		for range c.Tries {
-			time.Sleep(2 * time.Millisecond)
-			c.Drain()
-		}
-		if t = c.State.FindThread(tid); t != 0 && gone() && !c.exited(t) && c.pid(t) == pid {
-			out = append(out, Diff{PID: int(pid), TID: int(tid), Start: c.cloneTicks(t), FD: -1, Field: "exists", Proc: "no", Have: c.comm(t)})
+	for i := 0; i < c.Tries && len(gone) > 0; i++ {
+		time.Sleep(2 * time.Millisecond)
+		c.Drain()
+	}
+	for _, d := range gone {
+		if t := c.State.FindThread(int64(d.TID)); t != 0 && c.gone(d) && !c.exited(t) && int(c.pid(t)) == d.PID {
+			out = append(out, d)
 		}
 	}
 	return out
+}
+
+// gone reports whether /proc hasn't the thread, or says that it has ended.
+func (c *Checker) gone(d Diff) bool {
+	b, err := readFile(c.Proc + "/" + strconv.Itoa(d.PID) + "/task/" + strconv.Itoa(d.TID) + "/stat")
+	return err != nil || ended(b)
 }
 
 // Standing returns the differences that stand in both.
