@@ -169,7 +169,7 @@ func alerts(t testing.TB, wasm []byte, src source, k *kernel) []string {
 	return got
 }
 
-// lookups are the fds by which a source looks something up: these must be directories.
+// lookups are the fds by which a source looks something up: these must be directories. With an empty path nothing is looked up.
 func lookups(t testing.TB, src source) map[int64]bool {
 	t.Helper()
 	dirs := map[int64]bool{}
@@ -181,13 +181,19 @@ func lookups(t testing.TB, src source) map[int64]bool {
 	src(t, p, func(r event.Record) {
 		in := r.Type().Info()
 		for i, q := range in.Params {
-			if q.Type == event.ParamFd && (strings.Contains(q.Name, "dir") || r.Type() == event.SyscallFchdirX) {
+			path, named := []byte{0}, q.Type == event.ParamFd && strings.Contains(q.Name, "dir")
+			if named && i+1 < len(in.Params) && in.Params[i+1].Relative {
+				path, _ = r.Param(i + 1)
+			}
+			if named && (len(path) == 0 || path[0] != 0) || r.Type() == event.SyscallFchdirX && q.Type == event.ParamFd {
 				dirs[param(r, i)] = true
 			}
 		}
 	})
 	return dirs
 }
+
+const atEmptyPath = 0x1000
 
 // lively is a random world in which directories are opened too, and files used by their fds.
 func lively(seed uint64, n int) source {
@@ -207,7 +213,8 @@ func lively(seed uint64, n int) source {
 			}
 			dir := int64(60 + r.Intn(3))
 			name := []string{"passwd", "shadow", "../etc/hosts", "/etc/shadow", "."}[r.Intn(5)]
-			switch r.Intn(9) {
+			file := int64(30 + r.Intn(3)) // a file, which these calls act on itself
+			switch r.Intn(11) {
 			case 0, 1:
 				path := []string{"/etc", "/usr/bin", "/home/user", "sub"}[r.Intn(4)]
 				record(b.Start(ts, tid, event.SyscallOpenatV2X).Int(dir).Int(-100).String(path).Int(1 | 1<<10).Int(0).Int(1).Int(9).Done())
@@ -227,6 +234,10 @@ func lively(seed uint64, n int) source {
 				record(b.Start(ts, tid, event.SyscallFchmodX).Int(0).Int(int64(3 + r.Intn(5))).Int(0o777).Done())
 			case 8:
 				record(b.Start(ts, tid, event.SyscallPipeX).Int(0).Int(40).Int(41).Int(7).Done())
+			case 9:
+				record(b.Start(ts, tid, event.SyscallFchownatX).Int(0).Int(file).String("").Int(0).Int(0).Int(atEmptyPath).Done())
+			case 10:
+				record(b.Start(ts, tid, event.SyscallLinkatV2X).Int(0).Int(file).String("").Int(-100).String("/tmp/l").Int(atEmptyPath).Done())
 			}
 		}
 	}
@@ -251,6 +262,9 @@ func randomRules(t testing.TB, r *rand.Rand) string {
 	add("fs.path.name", paths...)
 	add("evt.arg.name", paths...)
 	add("evt.rawarg.name", paths...)
+	add("evt.arg.dirfd", "/etc", "/etc/passwd", "/usr/bin/ls")
+	add("evt.arg.olddir", "/etc/passwd", "/etc/shadow")
+	add("evt.args", "/etc/passwd")
 	add("evt.failed", "true", "false")
 	add("evt.rawres", "0", "3", "-2", "-1", "1", "60")
 	fields = append(fields, rulegen.Field{Ref: must(t, "evt.res"), Consts: []string{"SUCCESS", "ENOENT", "EPERM"}, Ops: []string{"=", "in", "!="}})
@@ -262,7 +276,7 @@ func randomRules(t testing.TB, r *rand.Rand) string {
 	add("fd.sport", "22", "443")
 	add("proc.name", testkit.Programs[:4]...)
 	add("proc.cwd", "/etc", "/")
-	types := []string{"openat", "openat", "openat", "close", "unlinkat", "connect", "dup2", "fchmod", "chdir", "fchdir", "execve"}
+	types := []string{"openat", "openat", "openat", "close", "unlinkat", "connect", "dup2", "fchmod", "chdir", "fchdir", "execve", "fchownat", "linkat"}
 	outs := []string{"%proc.name %fd.name %evt.res", "%proc.name", "%evt.args", "%fd.name %fs.path.name %proc.cwd", "%evt.type %proc.fdopencount",
 		"%fd.type %evt.arg.fd", "%proc.fdopencount %fd.num"}
 	var out strings.Builder
@@ -331,6 +345,31 @@ func TestFilterChangesNoAlert(t *testing.T) {
 	t.Logf("%d rule sets, %d alerts; dropped %v", sets, said, dropped)
 	if said == 0 || dropped["openat"] == 0 || dropped["close"] == 0 || dropped["unlinkat"] == 0 {
 		t.Error("the test shows nothing")
+	}
+}
+
+// TestFilterEmptyPath: with an empty path the parameter that is called a directory's fd is the file's.
+func TestFilterEmptyPath(t *testing.T) {
+	src := func(_ testing.TB, p *Pipeline, record func(event.Record)) {
+		testkit.NewWorld(1, 20).Snapshot(p.Sink())
+		p.Settled()
+		var b event.Builder
+		tid := int64(1)
+		record(b.Start(1, tid, event.SyscallOpenatV2X).Int(30).Int(-100).String("/srv/secret").Int(1).Int(0).Int(1).Int(9).Done())
+		record(b.Start(2, tid, event.SyscallFchownatX).Int(0).Int(30).String("").Int(0).Int(0).Int(atEmptyPath).Done())
+		record(b.Start(3, tid, event.SyscallLinkatV2X).Int(0).Int(30).String("").Int(-100).String("/srv/l").Int(atEmptyPath).Done())
+	}
+	const narrow = "- rule: n\n  desc: d\n  condition: evt.type = openat and fd.name startswith /etc/\n  output: o\n  priority: INFO\n"
+	for _, cond := range []string{
+		"evt.type = fchownat and fd.name = /srv/secret", "evt.type = fchownat and evt.arg.dirfd contains secret",
+		"evt.type = fchownat and evt.args contains secret", "evt.type = linkat and evt.arg.olddir contains secret", "evt.type = linkat and evt.args contains secret",
+	} {
+		wasm := compiled(t, load.Source{Name: "r.yaml", Data: []byte(narrow + "- rule: r\n  desc: d\n  condition: " + cond + "\n  output: \"%evt.args\"\n  priority: INFO\n")})
+		want, got := alerts(t, wasm, src, nil), alerts(t, wasm, src, newKernel(t, wasm, lookups(t, src)))
+		if len(want) != 1 {
+			t.Errorf("%s: %d alerts without filter", cond, len(want))
+		}
+		diff(t, want, got)
 	}
 }
 

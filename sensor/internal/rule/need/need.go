@@ -212,7 +212,7 @@ func (u *use) field(r *field.Ref, t event.Type) {
 				continue
 			}
 			u.data = u.data || isData(*p)
-			u.others = u.others || r.Name == "evt.arg" && (namesFile(p) && !strings.Contains(p.Name, "dir") || p.Type == event.ParamFdlist)
+			u.others = u.others || r.Name == "evt.arg" && (namesFile(p) && !isDir(t, p) || p.Type == event.ParamFdlist)
 		}
 	case r.Class() == "fdlist" || strings.HasPrefix(r.Name, "proc.fd") && r.Name != "proc.fdlimit" || r.Name == "fd.types":
 		u.others = true
@@ -227,9 +227,23 @@ func isData(p event.Param) bool { return p.Type == event.ParamBytebuf && p.Name 
 // namesFile reports whether p as text is followed by the name of a file that stands elsewhere.
 func namesFile(p *event.Param) bool { return p.Type == event.ParamFd || p.Type == event.ParamFd32 }
 
+// isDir reports whether p, an fd of events of type t, is a directory's if the call succeeds. Other calls with such a parameter
+// act on what the fd itself is when their path is empty (AT_EMPTY_PATH and its like).
+func isDir(t event.Type, p *event.Param) bool {
+	if !strings.Contains(p.Name, "dir") {
+		return false
+	}
+	switch t {
+	case event.SyscallOpenatV2X, event.SyscallOpenat2X, event.SyscallMkdiratX, event.SyscallMknodatX, event.SyscallUnlinkatV2X,
+		event.SyscallRenameatX, event.SyscallRenameat2X, event.SyscallSymlinkatX, event.SyscallFchmodatX:
+		return true
+	}
+	return false
+}
+
 func namesFiles(t event.Type) bool {
 	for i := range t.Info().Params {
-		if p := &t.Info().Params[i]; namesFile(p) && !strings.Contains(p.Name, "dir") && !(i == 0 && tellsOfItsFile(t)) || p.Type == event.ParamFdlist {
+		if p := &t.Info().Params[i]; namesFile(p) && !isDir(t, p) && !(i == 0 && tellsOfItsFile(t)) || p.Type == event.ParamFdlist {
 			return true
 		}
 	}
@@ -248,7 +262,7 @@ func tellsOfItsFile(t event.Type) bool {
 		return true
 	}
 	for i := range in.Params {
-		if p := &in.Params[i]; namesFile(p) && !strings.Contains(p.Name, "dir") {
+		if p := &in.Params[i]; namesFile(p) && !isDir(t, p) {
 			return false
 		}
 	}
