@@ -49,7 +49,7 @@ func TestEveryProgramLoads(t *testing.T) {
 		if h.Name == uringHook { // TestUringHook
 			continue
 		}
-		if wantAttached := slices.Contains(always, h.Name) || h.Name == getnameHook; wantAttached != (h.State == StateAttached) {
+		if wantAttached := slices.Contains(always, h.Name) || h.Name == getnameHook || h.Name == openedHook; wantAttached != (h.State == StateAttached) {
 			t.Errorf("%s is %s", h.Name, h.State)
 		}
 		if h.Name == getnameHook { // several programs; TestExactPaths looks at what they do
