@@ -147,9 +147,10 @@ func argsOf(name string) filter.Args {
 		return filter.Args{Path: 0, Flags: 1, FD: no}
 	case "openat":
 		return filter.Args{Path: 1, Flags: 2, FD: no}
-	case "openat2", "unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "mknodat":
+	case "openat2", "unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "mknodat", "setxattrat", "removexattrat":
 		return filter.Args{Path: 1, Flags: no, FD: no}
-	case "creat", "unlink", "rmdir", "mkdir", "chmod", "chown", "lchown", "umount", "umount2", "mknod", "access", "stat", "lstat":
+	case "creat", "unlink", "rmdir", "mkdir", "chmod", "chown", "lchown", "umount", "umount2", "mknod", "access", "stat", "lstat",
+		"setxattr", "lsetxattr", "removexattr", "lremovexattr":
 		return filter.Args{Path: 0, Flags: no, FD: no}
 	case "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "sendfile", "sendfile64", "shutdown":
 		return filter.Args{Path: no, Flags: no, FD: 0}
