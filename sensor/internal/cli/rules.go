@@ -21,7 +21,7 @@ import (
 func checkOptions(c *config.Config) check.Options {
 	o := check.Options{MinPriority: c.Rules.MinPriority}
 	for _, name := range c.Rules.Disable {
-		o.Select = append(o.Select, check.Selection{Rule: name})
+		o.Select = append(o.Select, check.Selection{Rule: name, From: "rules.disable"})
 	}
 	return o
 }

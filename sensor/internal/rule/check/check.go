@@ -26,6 +26,7 @@ type Options struct {
 type Selection struct {
 	Enable    bool
 	Rule, Tag string
+	From      string // what asks for it, for the warning that no rule has the name; "" for no warning
 }
 
 // The bounds of a program.
@@ -164,6 +165,7 @@ func (c *checker) program() *Program {
 	if len(p.Rules) > maxRules {
 		c.fail(ast.Pos{}, "too-large", "", "%d rules are more than %d", len(p.Rules), maxRules)
 	}
+	c.unmatched()
 	for _, m := range c.macList {
 		if !m.used {
 			c.warn(m.pos, "unused", "", "no rule or macro uses the macro %s", m.name)
@@ -201,6 +203,16 @@ func (c *checker) enabled(r *rule) bool {
 		}
 	}
 	return on
+}
+
+// unmatched warns of selections by a name that no rule has.
+func (c *checker) unmatched() {
+	for _, s := range c.o.Select {
+		if s.Rule == "" || s.From == "" || slices.ContainsFunc(c.inOrder, func(r *rule) bool { return wildcard(s.Rule, r.Name) }) {
+			continue
+		}
+		c.warn(ast.Pos{}, "no-rule", c.nearestRule(s.Rule, "`shikra rules list` shows the names"), "%s: no rule is called %q", s.From, s.Rule)
+	}
 }
 
 // wildcard matches s with a pattern in which * stands for anything.

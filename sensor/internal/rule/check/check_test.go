@@ -246,6 +246,19 @@ func TestSelect(t *testing.T) {
 			t.Errorf("%+v: %s, expected %s", c.o, s, c.want)
 		}
 	}
+	for name, want := range map[string]string{
+		"thre": `warning: rules.disable: no rule is called "thre"; did you mean three?`, "three": "", "t*": "", "*": "", "four": "",
+		"x*": "warning: rules.disable: no rule is called \"x*\"; `shikra rules list` shows the names",
+	} {
+		p, ds := program(t, Options{Select: []Selection{{Rule: name, From: "rules.disable"}}}, text)
+		got := ""
+		for _, d := range ds {
+			got += d.Error()
+		}
+		if p == nil || got != want {
+			t.Errorf("%s: %q, not %q", name, got, want)
+		}
+	}
 	if p, ds := program(t, Options{MinPriority: "loud"}, text); p != nil || ds.Errors() != 1 {
 		t.Errorf("an unknown least priority: %v", ds)
 	}

@@ -119,7 +119,7 @@ func (c *checker) collectRule(it *ast.Rule) {
 	}
 	if !it.Defines() {
 		if have == nil {
-			c.fail(it.Pos, "append", c.nearestRule(it.Name), "there is no rule %s to change", it.Name)
+			c.fail(it.Pos, "append", c.nearestRule(it.Name, "define it first, in this file or in one before it"), "there is no rule %s to change", it.Name)
 			return
 		}
 		c.change(have, it)
@@ -149,7 +149,8 @@ func clone(e *ast.Exception) *ast.Exception {
 	return &x
 }
 
-func (c *checker) nearestRule(name string) string {
+// nearestRule is the hint for a name that no rule has: the nearest one, or else.
+func (c *checker) nearestRule(name, otherwise string) string {
 	names := make([]string, 0, len(c.rules))
 	for _, r := range c.inOrder {
 		names = append(names, r.Name)
@@ -157,7 +158,7 @@ func (c *checker) nearestRule(name string) string {
 	if near := ast.Nearest(name, names); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
-	return "define it first, in this file or in one before it"
+	return otherwise
 }
 
 // change applies an item that appends to, overrides or switches the rule r.
