@@ -207,7 +207,7 @@ func (d *derivation) typed(t *check.Test, negated bool) alternatives {
 // opened reads a test on evt.is_open_*.
 func (d *derivation) opened(t *check.Test, negated bool) alternatives {
 	const yes, no = 1, 2
-	if !opens(d.t) {
+	if !opens(d.t) && d.t != event.SyscallOpenByHandleAtX {
 		if boolResult(t, negated, yes, no)&no == 0 {
 			return nil // these are false for other calls
 		}

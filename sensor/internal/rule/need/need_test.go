@@ -1,6 +1,7 @@
 package need_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -14,7 +15,16 @@ import (
 
 func needs(t *testing.T, condition, output string, types ...event.Type) *wasmabi.Needs {
 	t.Helper()
-	f, ds := parse.File("r.yaml", []byte("- rule: r\n  desc: d\n  condition: "+condition+"\n  output: \""+output+"\"\n  priority: INFO\n"))
+	return needsOf(t, []string{condition}, output, types...)
+}
+
+func needsOf(t *testing.T, conditions []string, output string, types ...event.Type) *wasmabi.Needs {
+	t.Helper()
+	text := ""
+	for i, c := range conditions {
+		text += fmt.Sprintf("- rule: r%d\n  desc: d\n  condition: %s\n  output: \"%s\"\n  priority: INFO\n", i, c, output)
+	}
+	f, ds := parse.File("r.yaml", []byte(text))
 	if f == nil {
 		t.Fatal(ds.Err())
 	}
@@ -41,6 +51,29 @@ func TestFiles(t *testing.T) {
 		{"evt.type = fchmod and fd.sport = 22", "%fd.name", fchmod, false},
 		// But the others that the process has open are files.
 		{"evt.type = fchmod and fd.sport = 22", "%proc.fdopencount", fchmod, true},
+		{"evt.type = fchmod and fd.sport = 22", "%proc.fdlimit", fchmod, false},
+		{"evt.type = fchmod and fd.sport != 22", "%fd.name", fchmod, false},
+		{"evt.type = fchmod and not fd.sport = 22", "%fd.name", fchmod, true},
+		{"evt.type = fchmod and fd.type = ipv4", "%fd.name", fchmod, false},
+		{"evt.type = fchmod and fd.type in (ipv4, file)", "%fd.name", fchmod, true},
+		{"evt.type = fchmod and fd.type != ipv4", "%fd.name", fchmod, true},
+		{"evt.type = fchmod and fd.typechar in (4, 6, u)", "%fd.name", fchmod, false},
+		{"evt.type = fchmod and fd.connected = true", "%fd.name", fchmod, false},
+		{"evt.type = fchmod and fd.connected = false", "%fd.name", fchmod, true},
+		{"evt.type = fchmod and fd.is_server exists", "%fd.name", fchmod, true},
+		{"evt.type = fchmod and fd.sip = 192.0.2.1", "%fd.name", fchmod, false},
+		{"evt.type = fchmod and (fd.sip = 192.0.2.1 or proc.name = cat)", "%fd.name", fchmod, true},
+		{"evt.type = fchmod and (fd.sip = 192.0.2.1 or fd.sport = 22)", "%fd.name", fchmod, false},
+		{"evt.type = fchmod", "%evt.arg.fd", fchmod, true},
+		{"evt.type = fchmod", "%evt.rawarg.fd", fchmod, false},
+		{"evt.type = fchmod", "%evt.arg.mode", fchmod, false},
+		{"evt.type = openat", "%evt.arg.dirfd", openat, false},
+		{"evt.type = openat", "%evt.args", openat, false},
+		{"evt.type = close", "%fd.name", event.SyscallCloseX, true},
+		{"evt.type = kill", "%fd.name", event.SyscallKillX, false},
+		{"evt.type = fchdir", "%fd.name", event.SyscallFchdirX, false},
+		{"evt.type = unlinkat", "%fd.name", event.SyscallUnlinkatV2X, false},
+		{"evt.type = dup", "%fd.types", event.SyscallDupV1X, true},
 		{"evt.type = openat", "%proc.fdopencount", openat, true},
 		{"evt.type = poll", "%fdlist.names", poll, true},
 		{"evt.type = poll", "%evt.args", poll, true},
