@@ -80,10 +80,11 @@ volatile u32 wanted_beyond;
 #define WANTED_UNKNOWN 1   /* numbers that nobody knows */
 #define WANTED_SIGRETURN 2 /* returns from signal handlers, whose number the kernel wipes */
 
-/* Calls of which only those make events that change fds, as nobody but state asks for them: PART_ bits; changed like wanted. */
+/* Calls of which only those make events that change fds or what they are, as nobody but state asks for them: PART_ bits; changed like wanted. */
 volatile u32 in_part;
 #define PART_IOCTL 1
 #define PART_RECVMSG 2
+#define PART_GETSOCKOPT 4
 
 /* The sensor's own process, whose events aren't made; 0 for none. Set by the program self. */
 volatile u32 self_tgid;

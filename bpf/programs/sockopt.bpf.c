@@ -143,6 +143,13 @@ CALL(getsockopt)
 	u64 a[5];
 	u32 len = 0;
 	read__net_args(&c, a, 5);
+	if (in_part & PART_GETSOCKOPT) { /* only that a connection has failed */
+		u32 error = 0;
+		if (ret == 0 && (u32)a[1] == SOL_SOCKET && (u32)a[2] == SO_ERROR)
+			bpf_probe_read_user(&error, sizeof(error), (void *)a[3]);
+		if (!error)
+			return 0;
+	}
 	bpf_probe_read_user(&len, sizeof(len), (void *)a[4]); /* the kernel has put there how much it gave */
 	if (!BEGIN(&r, &c, SOCKET_GETSOCKOPT_X))
 		return 0;

@@ -195,10 +195,10 @@ func TestPart(t *testing.T) {
 	if c := find(s, "recvmsg"); c == nil || !c.Part || !slices.Equal(c.For, []string{ForState}) {
 		t.Errorf("recvmsg, of which state needs a part: %+v", c)
 	}
-	if !slices.Equal(s.Parts(), []string{"recvmsg"}) || len(s.Ignored) != 1 || s.Ignored[0].Name != "recvmsg" {
+	if !slices.Equal(s.Parts(), []string{"getsockopt", "recvmsg"}) || len(s.Ignored) != 1 || s.Ignored[0].Name != "recvmsg" {
 		t.Errorf("parts %v, ignored %+v", s.Parts(), s.Ignored)
 	}
-	if s = Select(nil, Config{}); !slices.Equal(s.Parts(), []string{"ioctl", "recvmsg"}) {
+	if s = Select(nil, Config{}); !slices.Equal(s.Parts(), []string{"getsockopt", "ioctl", "recvmsg"}) {
 		t.Errorf("without modules: %v", s.Parts())
 	}
 	if s = Select(nil, Config{CustomSet: []string{"!ioctl"}}); find(s, "ioctl") != nil {

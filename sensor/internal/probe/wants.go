@@ -76,6 +76,8 @@ func PartOf(name string) uint32 {
 		return 1
 	case "recvmsg":
 		return 2
+	case "getsockopt":
+		return 4
 	}
 	return 0
 }

@@ -249,6 +249,8 @@ func (m *machine) record(t *testing.T, d *datadriven.TestData, tid int64, name s
 			b.Bytes([]byte(v))
 		case event.ParamSockaddr, event.ParamSocktuple:
 			b.Bytes(sockBytes(v))
+		case event.ParamDyn: // an error number, as SO_ERROR gives
+			b.Bytes(le.AppendUint64([]byte{sockoptErrno}, uint64(mustInt(v))))
 		default:
 			b.Int(mustInt(v))
 		}

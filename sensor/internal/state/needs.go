@@ -3,8 +3,10 @@ package state
 import "github.com/shikra-sensor/shikra/sensor/internal/event"
 
 // NeedsPart reports whether state is kept from some events of type t: those by which fds come, or change whether exec closes
-// them. They are few among many that nobody needs.
-func NeedsPart(t event.Type) bool { return t == event.SyscallIoctlV3X || t == event.SocketRecvmsgX }
+// them, or by which a connection turns out to have failed. They are few among many that nobody needs.
+func NeedsPart(t event.Type) bool {
+	return t == event.SyscallIoctlV3X || t == event.SocketRecvmsgX || t == event.SocketGetsockoptX
+}
 
 // Needs reports whether state is kept from events of type t: a source that leaves them out makes it wrong.
 func Needs(t event.Type) bool {

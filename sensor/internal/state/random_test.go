@@ -126,6 +126,8 @@ func (r *random) next() event.Record {
 				continue
 			}
 			b.Bytes([]byte(r.name() + "\x00" + r.name()))
+		case event.ParamDyn:
+			b.Bytes(le.AppendUint64([]byte{byte(r.IntN(3))}, -uint64(r.IntN(120))))
 		case event.ParamSockaddr:
 			b.Bytes(r.addr(1))
 		case event.ParamSocktuple:

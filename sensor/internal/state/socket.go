@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"strconv"
@@ -336,10 +337,14 @@ func (s *State) listen(c *call) {
 	}
 }
 
-// connect sets both ends of the event's socket. A connect in progress counts as one: whether it came about shows later,
-// if at all.
+// connect sets both ends of the event's socket. A connect in progress counts as one until it is told that it has failed, by
+// getsockopt or the next connect, if anybody asks.
 func (s *State) connect(c *call) {
 	if !c.m.HasRes || c.m.Res < 0 && c.m.Res != -eINPROGRESS {
+		if ends(-c.m.Res) {
+			s.disconnect(c)
+			return
+		}
 		s.use(c)
 		return
 	}
@@ -374,6 +379,43 @@ func (s *State) connect(c *call) {
 	r[wasmabi.FileBits] = bit
 	setInet(r, &t, client, server)
 	s.rename(c, c.file, appendInetName(s.buf[:0], r))
+}
+
+// sockoptErrno is how a value begins that is an error number: 0 or negative, in 8 bytes.
+const sockoptErrno = 1
+
+// getsockopt takes the error that a socket kept (SO_ERROR): what its connection came to.
+func (s *State) getsockopt(c *call) {
+	const solSocket, soError = 1, 4 // the event format's numbers
+	val, ok := c.r.Param(4)
+	if ok && c.ok() && paramFlags(c.r, 2) == solSocket && paramFlags(c.r, 3) == soError &&
+		len(val) == 9 && val[0] == sockoptErrno && ends(-int64(binary.LittleEndian.Uint64(val[1:]))) {
+		s.disconnect(c)
+		return
+	}
+	s.use(c)
+}
+
+// ends reports whether a TCP connection, or the attempt at one, is over with the error number e (tcp_reset and tcp_write_err,
+// net/ipv4; tcp_v4_err for those that ICMP tells).
+func ends(e int64) bool {
+	switch e {
+	case 101, 103, 104, 110, 111, 112, 113: // ENETUNREACH, ECONNABORTED, ECONNRESET, ETIMEDOUT, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH
+		return true
+	}
+	return false
+}
+
+// disconnect says that the event's TCP socket isn't connected any more. A datagram socket stays so, whatever it is told.
+func (s *State) disconnect(c *call) {
+	o := s.socketOf(c, 0, 0)
+	if o == 0 {
+		return
+	}
+	r := s.a.Files.Record(c.file)
+	if r[wasmabi.FileL4proto] == protoTCP && r[wasmabi.FileBits]&wasmabi.FileConnected != 0 {
+		s.change(c, o)[wasmabi.FileBits] &^= wasmabi.FileConnected
+	}
 }
 
 // setUnix sets both ends of a unix socket. For it the record's addresses hold the kernel's, as a u64 each.

@@ -323,6 +323,8 @@ func (s *State) onThread(c *call) {
 		s.bind(c)
 	case event.SocketConnectX:
 		s.connect(c)
+	case event.SocketGetsockoptX:
+		s.getsockopt(c)
 	case event.SocketListenX:
 		s.listen(c)
 	case event.SocketAcceptV5X, event.SocketAccept4V6X:
