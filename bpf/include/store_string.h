@@ -118,13 +118,21 @@ static __attribute__((noinline)) int store__kept(struct cpu *c, u32 nr, u32 i, u
 }
 
 #ifdef URING
-/* The same, of an operation: the kernel's copy was kept when it was submitted. False when it wasn't. */
+/*
+ * The same, of an operation: the kernel's copy was kept when it was submitted. Where that has been forgotten for want of room the path
+ * is missing, which is counted: what the program's memory holds by now isn't what the kernel took. False when there was no copy.
+ */
 __inline_always bool store__kept_path(struct rec *r, const struct call *c, int i)
 {
 	u64 key = uring__path_key(c->req, i);
-	const struct uring_path *kept = c->op->flags & URING_PATHS ? bpf_map_lookup_elem(&uring_paths, &key) : NULL;
-	if (!kept)
+	if (!(c->op->flags & URING_PATHS))
 		return false;
+	const struct uring_path *kept = bpf_map_lookup_elem(&uring_paths, &key);
+	if (!kept) {
+		submit__count_missing(r);
+		store__missing(r);
+		return true;
+	}
 	u64 at = store__place(r), len = *(volatile u32 *)&kept->len;
 	opaque(len);
 	if (len > STRING_MAX)

@@ -9,8 +9,9 @@
 #ifndef SHIKRA_URING_H
 #define SHIKRA_URING_H
 
-#define URING_OPS 2048  /* operations that may be under way at a time; beyond them the one not looked at for longest is lost */
-#define URING_NAMES 64  /* paths of such operations */
+#define URING_OPS 4096  /* operations that may be under way at a time; beyond them the one not looked at for longest is lost */
+#define URING_NUMBERS 8192 /* numbers of such operations */
+#define URING_NAMES 512 /* paths of such operations */
 #define URING_KINDS 256 /* twice the operations' codes: some stand for one call or another */
 
 /* What kind of operation it is, bits. */
@@ -20,6 +21,8 @@
 #define URING_SILENT 8      /* isn't told of when it succeeds (IOSQE_CQE_SKIP_SUCCESS) */
 #define URING_PATHS 16      /* the kernel's copies of its paths are in uring_paths */
 #define URING_IN2_FIXED 32  /* as URING_IN_FIXED, its second one */
+#define URING_LINKED 64     /* stands behind another in a chain, and is dropped without a word when a silent one there fails */
+#define URING_TOLD 128      /* an event was made that may have been this one's end, or another's of the same number */
 
 /* Stands among arguments for the fd of a registered file; no program's fd is this number. */
 #define URING_FIXED (-0x7FFFFFFFLL)
@@ -32,6 +35,7 @@ struct uring_op {
 	u16 slot, nr, type;
 	u8 kind, compat; /* kind: twice its code, and 1 more where it stands for the second call */
 	u32 flags;
+	u64 before; /* what stood in the request where its result will */
 };
 
 /* By the address of the kernel's request. The kernel takes the same one for another operation when this one is complete. */
@@ -42,14 +46,23 @@ struct {
 	__type(value, struct uring_op);
 } uring_ops SEC(".maps");
 
+/*
+ * The same requests by ring and number, for completions that name no request. Programs may give several the same number, so that
+ * each has an entry of its own, at the first index that is free: multishots behind the others.
+ */
 struct uring_name {
-	u64 ring, data;
+	u64 ring, data, i;
 };
+#define URING_SAME 6   /* requests with one number; more are only counted, at this index and of multishots at the next */
+#define URING_SHOTS 4  /* where multishots begin */
 
-/* The same requests by ring and number, for completions that name no request. Of several with the same number the last. */
+/* What an entry has beside the request's address, a multiple of 8. */
+#define URING_DOUBTED 1  /* an end that may have been this one's was taken for another's */
+#define URING_UNWANTED 2 /* nobody wants the operation */
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, URING_OPS);
+	__uint(max_entries, URING_NUMBERS);
 	__type(key, struct uring_name);
 	__type(value, u64);
 } uring_by_name SEC(".maps");
@@ -59,9 +72,9 @@ struct uring_path {
 	u8 s[PATH_MAX];
 };
 
-/* By request and index of the argument: see uring__path_key. */
+/* By request and index of the argument: see uring__path_key. Of one that was forgotten for want of room there is no path. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, URING_NAMES);
 	__type(key, u64);
 	__type(value, struct uring_path);

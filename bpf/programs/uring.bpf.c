@@ -52,15 +52,24 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct io_submit_link {
+	struct io_kiocb *head;
+};
+struct io_submit_state {
+	struct io_submit_link link;
+};
 struct io_ring_ctx {
 	unsigned int flags;
 	u32 *sq_array;
 	void *sq_sqes;
 	unsigned int cached_sq_head, sq_entries;
 	unsigned int compat : 1;
+	struct io_submit_state submit_state;
 };
 struct io_cqe {
 	u64 user_data;
+	s32 res;
+	u32 flags;
 };
 struct io_kiocb {
 	struct file *file;
@@ -363,24 +372,22 @@ __inline_always void uring__args(struct uring_op *o, const struct user_sqe *s)
 	}
 }
 
-/* Keeps one path; false when there is no room, or nothing to keep. */
-__inline_always bool uring__keep_path(u64 req, u32 i, struct filename *f)
+/* Keeps one path. */
+__inline_always void uring__keep_path(u64 req, u32 i, struct filename *f)
 {
 	u64 key = uring__path_key(req, i);
 	u32 zero = 0;
 	struct uring_path *p = bpf_map_lookup_elem(&uring_no_path, &zero);
-	if (!f || !p || bpf_map_update_elem(&uring_paths, &key, p, BPF_ANY))
-		return false;
+	if (!p || bpf_map_update_elem(&uring_paths, &key, p, BPF_ANY))
+		return;
 	p = bpf_map_lookup_elem(&uring_paths, &key);
 	if (!p)
-		return false;
+		return;
 	s64 n = bpf_probe_read_kernel_str(p->s, PATH_MAX, READ(f, name));
-	if (n <= 0) {
+	if (n > 0)
+		p->len = n;
+	else
 		bpf_map_delete_elem(&uring_paths, &key);
-		return false;
-	}
-	p->len = n;
-	return true;
 }
 
 /* The kernel's copy of a path in type's member at the request's beginning; NULL where the kernel has none there. */
@@ -401,7 +408,7 @@ __inline_always bool uring__keep_path(u64 req, u32 i, struct filename *f)
 		__g;                                                                                                   \
 	})
 
-/* Keeps the paths of the request, all or none. */
+/* Keeps the paths of the request; false when the kernel has no copies of them. */
 __inline_always bool uring__keep_paths(u64 req, u32 opcode)
 {
 	struct filename *a = NULL, *b = NULL;
@@ -441,13 +448,11 @@ __inline_always bool uring__keep_paths(u64 req, u32 opcode)
 	default:
 		return false;
 	}
-	if (!uring__keep_path(req, i, a))
+	if (!a)
 		return false;
-	if ((opcode == OP_RENAMEAT || opcode == OP_LINKAT || opcode == OP_SYMLINKAT) && !uring__keep_path(req, j, b)) {
-		u64 key = uring__path_key(req, i);
-		bpf_map_delete_elem(&uring_paths, &key);
-		return false;
-	}
+	uring__keep_path(req, i, a);
+	if (b)
+		uring__keep_path(req, j, b);
 	return true;
 }
 
@@ -460,12 +465,7 @@ __inline_always void uring__forget_paths(u64 req)
 	}
 }
 
-__inline_always void uring__count_lost(u32 slot, u32 type)
-{
-	struct cpu *cpu = submit__cpu();
-	if (cpu)
-		submit__count_lost(cpu, LOST_REQUEST, type, slot);
-}
+#include "../include/uring_names.h"
 
 /* Makes the event of an operation, of which n->op says everything. It doesn't come back. */
 __inline_always void uring__make(void *ctx, struct uring_now *n, u64 req, s64 res)
@@ -501,8 +501,12 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 	u32 first = 2 * opcode & (URING_KINDS - 1);
 	opaque(first);
 	first &= URING_KINDS - 2;
-	if (!uring_wanted[first].slot && !uring_wanted[first + 1].slot)
+	if (!uring_wanted[first].slot && !uring_wanted[first + 1].slot) {
+		/* Completions that name no request may be of any. */
+		if (uring_complete_form == 1)
+			uring__name((u64)READ(r, ctx), uring__data(r, 0), req | URING_UNWANTED, false);
 		return 0;
+	}
 	u64 id = bpf_get_current_pid_tgid();
 	if (id >> 32 == self_tgid)
 		return 0;
@@ -518,11 +522,7 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 	}
 	s.opcode = opcode; /* another thread may have written there meanwhile */
 	o->ring = (u64)ring;
-	o->data = s.user_data;
-	if (bpf_core_field_exists(r->cqe))
-		o->data = READ(r, cqe.user_data);
-	else if (bpf_core_field_exists(((struct io_kiocb___5_15 *)r)->user_data))
-		bpf_probe_read_kernel(&o->data, sizeof(u64), &((struct io_kiocb___5_15 *)r)->user_data);
+	o->data = uring__data(r, s.user_data);
 	o->tgid = id >> 32;
 	o->tid = READ(read__task(), flags) & IO_WORKER ? id >> 32 : id;
 	if (bpf_core_field_exists(ring->compat))
@@ -543,17 +543,19 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 	if (!o->slot)
 		return 0;
 	bool silent = s.flags & SQE_CQE_SKIP;
-	uring__forget_paths(req);
+	uring__reused(req);
 	if (!sqe && uring__keep_paths(req, opcode))
 		o->flags |= URING_PATHS;
 	if (silent)
 		o->flags |= URING_SILENT;
-	struct uring_name name = {o->ring, o->data};
-	u64 value = req;
-	if (bpf_map_update_elem(&uring_ops, &req, o, BPF_ANY) || bpf_map_update_elem(&uring_by_name, &name, &value, BPF_ANY)) {
+	if (bpf_core_field_exists(ring->submit_state) && READ(ring, submit_state.link.head))
+		o->flags |= URING_LINKED;
+	o->before = uring__result(req);
+	if (bpf_map_update_elem(&uring_ops, &req, o, BPF_ANY)) {
 		uring__count_lost(o->slot, o->type);
 		return 0;
 	}
+	uring__name(o->ring, o->data, req, o->flags & URING_MULTISHOT);
 	/* Nothing will tell that it has succeeded, only that it has failed: that is another event then. */
 	if (silent && !sqe) {
 		n->silent = 1;
@@ -562,45 +564,44 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 	return 0;
 }
 
+/* How a completion is told. */
+enum uring_end { URING_ENDED, URING_OVERFLOWED };
+
 /* A request is complete, or one of several times. A req of 0 isn't told by the tracepoint, which then knows data. */
-__inline_always int uring__ended(void *ctx, u64 ring, u64 req, u64 data, s64 res, u32 cflags, bool any)
+__inline_always int uring__ended(void *ctx, u64 ring, u64 req, u64 data, s64 res, u32 cflags, enum uring_end how)
 {
 	if (cflags & CQE_NOTIFY) /* that a buffer is free again */
 		return 0;
-	bool by_name = !req;
-	if (by_name) {
-		struct uring_name name = {ring, data};
-		u64 *found = bpf_map_lookup_elem(&uring_by_name, &name);
-		if (!found)
+	if (!req) {
+		if (uring_complete_form == 1)
+			req = uring__by_number(ring, data, cflags);
+		else if (cflags & CQE_MORE)
+			req = uring__by_shot(ring, data);
+		else if (how == URING_OVERFLOWED)
+			req = uring__by_result(ring, data, (u32)res | (u64)cflags << 32);
+		/* else any ring may be sent a completion by IORING_OP_MSG_RING, with any number */
+		if (!req)
 			return 0;
-		req = *found;
 	}
+	u32 first = 2 * (u32)READ((struct io_kiocb *)req, opcode) & (URING_KINDS - 1);
+	opaque(first);
+	first &= URING_KINDS - 2;
 	struct uring_op *o = bpf_map_lookup_elem(&uring_ops, &req);
-	if (!o || o->ring != ring || o->data != data) {
-		if (by_name)
-			return 0;
+	if (!o || o->ring != ring || o->data != data || (o->kind & ~1U) != first) {
 		/* It was forgotten for want of room, or is older than the probe. */
-		u32 first = 2 * (u32)READ((struct io_kiocb *)req, opcode) & (URING_KINDS - 1);
-		opaque(first);
-		first &= URING_KINDS - 2;
 		u32 slot = uring_wanted[first].slot, type = uring_wanted[first].type;
 		if (slot && bpf_get_current_pid_tgid() >> 32 != self_tgid)
 			uring__count_lost(slot, type);
 		return 0;
 	}
-	/* Any ring may be sent a completion by IORING_OP_MSG_RING, with any number. */
-	if (by_name && !any && !(o->flags & URING_MULTISHOT))
-		return 0;
 	struct uring_now *n = uring__now();
 	if (!n)
 		return 0;
 	n->op = *o;
 	n->silent = 0;
-	if (!(cflags & CQE_MORE) || !(n->op.flags & URING_MULTISHOT)) {
-		struct uring_name name = {ring, data};
-		u64 *found = bpf_map_lookup_elem(&uring_by_name, &name);
-		if (found && *found == req)
-			bpf_map_delete_elem(&uring_by_name, &name);
+	bool ends = !(cflags & CQE_MORE) || !(n->op.flags & URING_MULTISHOT);
+	if (ends && !(n->op.flags & URING_TOLD && how == URING_OVERFLOWED)) {
+		uring__unname(ring, data, req, n->op.flags & URING_MULTISHOT);
 		bpf_map_delete_elem(&uring_ops, &req);
 	}
 	if (n->op.flags & URING_SILENT && res >= 0)
@@ -661,7 +662,7 @@ int uring_complete(u64 *ctx)
 		u64 cqe = ctx[2];
 		bpf_probe_read_kernel(&c, sizeof(c), (void *)cqe);
 	}
-	return uring__ended(ctx, ring, req, c.user_data, c.res, c.flags, uring_complete_form == 1);
+	return uring__ended(ctx, ring, req, c.user_data, c.res, c.flags, URING_ENDED);
 }
 
 /* io_uring_cqe_overflow: a completion for which the queue has no room, and of which io_uring_complete then says nothing. */
@@ -671,7 +672,9 @@ int uring_overflow(u64 *ctx)
 	u64 ring = ctx[0], data = ctx[1];
 	s64 res = (s32)ctx[2];
 	u32 flags = ctx[3];
-	return uring__ended(ctx, ring, 0, data, res, flags, true);
+	if (uring_complete_form == 1) /* which says it there */
+		return 0;
+	return uring__ended(ctx, ring, 0, data, res, flags, URING_OVERFLOWED);
 }
 
 /* any system call that has no program of its own. */
@@ -699,9 +702,10 @@ CALL(generic)
 }
 
 #define NO_PARAM 31
-#define MAKES_FD 1 /* the result is an fd, or a number of bytes: of a silent success it isn't known */
+#define MAKES_FD 1 /* the result is an fd, or a number of bytes */
 #define COUNTS 2
 #define FILLS_FDS 3 /* two fds come, into the program's memory */
+#define PARSES_NOTHING 4 /* the event has the call's numbers alone, and its result as the fourth parameter */
 
 /*
  * The program of the operations that stand for a call: which parameters are the fds that it acts on, and what its result is. For the
@@ -727,11 +731,12 @@ CALL(generic)
 		c.tid = n->op.tid;                                                                                     \
 		u32 flags = n->op.flags;                                                                               \
 		s64 ret = n->res;                                                                                      \
-		c.may_drop = 1 << (in) | 1 << (in2) | ((what) == MAKES_FD || (what) == COUNTS ? 1 : 0);                                             \
+		u32 at_result = (what) == PARSES_NOTHING ? 1 << 3 : 1;                                                 \
+		c.may_drop = 1 << (in) | 1 << (in2) | at_result;                                                       \
 		c.drop = (flags & URING_IN_FIXED ? 1 << (in) : 0) | (flags & URING_IN2_FIXED ? 1 << (in2) : 0);        \
-		bool no_result = ((what) == MAKES_FD || (what) == COUNTS) && ret >= 0 && (n->silent || ((what) == MAKES_FD && flags & URING_OUT_DIRECT)); \
+		bool no_result = n->silent || ((what) == MAKES_FD && ret >= 0 && flags & URING_OUT_DIRECT);            \
 		if (no_result)                                                                                         \
-			c.drop |= 1;                                                                                   \
+			c.drop |= at_result;                                                                           \
 		if ((what) == MAKES_FD && no_result)                                                                   \
 			ret = 0x7FFFFFFF;                                                                              \
 		if ((what) == MAKES_FD && ret >= 0 && !no_result)                                                      \
@@ -739,13 +744,13 @@ CALL(generic)
 		if ((what) == FILLS_FDS)                                                                               \
 			marks__all(n->op.tgid);                                                                        \
 		u64 req = n->req;                                                                                      \
-		bool forget = flags & URING_PATHS;                                                                     \
+		bool forget = flags & URING_PATHS && !n->silent; /* should a silent one fail, that makes another event */                                                                   \
 		call_##name(c, ret);                                                                                   \
 		if (forget)                                                                                            \
 			uring__forget_paths(req);                                                                      \
 		return 0;                                                                                              \
 	}
-OPERATION(generic, NO_PARAM, NO_PARAM, 0)
+OPERATION(generic, NO_PARAM, NO_PARAM, PARSES_NOTHING)
 OPERATION(read, 2, NO_PARAM, COUNTS)
 OPERATION(pread64, 2, NO_PARAM, COUNTS)
 OPERATION(readv, 3, NO_PARAM, COUNTS)

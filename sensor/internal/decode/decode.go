@@ -101,6 +101,12 @@ func Decode(r event.Record) (Meta, error) {
 			} else if l.made {
 				m.FD = fdOf(m.Res)
 			}
+		} else if r.Origin()&wasmabi.OriginIoUring != 0 {
+			// It hasn't failed, but what it gave isn't told: rules see a success, and state none that it could follow.
+			m.Bits = wasmabi.BitResult
+			if l.made {
+				m.FD = NoNumber
+			}
 		}
 	}
 	if l.fd != none {
@@ -114,9 +120,13 @@ func Decode(r event.Record) (Meta, error) {
 	return m, nil
 }
 
+// NoNumber is the fd of events whose file has none that is known: what an operation of io_uring opened as a registered file, or without
+// telling which fd it became. No process has an fd of that number.
+const NoNumber = 1 << 30
+
 // fdOf returns fd as an event has it: what is no fd number (AT_FDCWD, garbage) is -1.
 func fdOf(fd int64) int32 {
-	if fd < 0 || fd > 1<<30 {
+	if fd < 0 || fd >= NoNumber {
 		return -1
 	}
 	return int32(fd)

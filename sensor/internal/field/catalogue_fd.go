@@ -25,7 +25,7 @@ func fdFields() []*Field {
 		{
 			Name: "fd.num", Type: Int, Events: actsOnFD,
 			Read: Read{Base: Event, Offset: wasmabi.EventFd, Width: I32},
-			Doc:  "Number of the fd, -1 when the event has none.",
+			Doc:  "Number of the fd, -1 when the event has none, 1073741824 when io_uring made it and it isn't known, or is a registered file.",
 		},
 		fdField("fd.typechar", String, Read{Offset: wasmabi.FileKind, Width: Char},
 			"Kind of the fd as one character: f file, d directory, 4 and 6 IP sockets, u unix socket, p pipe, e event, s signalfd, l eventpoll, i inotify, t timerfd, m memfd, b bpf, n netlink, r io_uring, x userfaultfd, P pidfd, o other."),

@@ -82,8 +82,8 @@ nothing open: the text that the kernel took, and the file that it opened.
 
 An operation makes the event of the call it stands for (` + "`evt.is_io_uring`" + `). What stands under registers above is read from its entry in
 the submission queue when it is submitted, after the kernel has read it: another thread may have changed it in between. So is openat2's
-` + "`how`" + `. Paths are the kernel's own copies, taken when it was submitted, but where 64 are under way at a time: then, and for all that is under
-memory, it is the program's memory when the operation is complete. Whatever comes from the kernel is read then, too.
+` + "`how`" + `. Paths are the kernel's own copies, taken when it was submitted; of some 500 under way at a time the oldest is forgotten, and then missing.
+For all else that is under memory it is the program's memory when the operation is complete. Whatever comes from the kernel is read then, too.
 
 | operation | stands for |
 |---|---|

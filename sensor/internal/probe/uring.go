@@ -399,9 +399,30 @@ func (p *Probe) detachUring() error {
 	for _, l := range p.uring.links {
 		errs = append(errs, l.Close())
 	}
+	if len(p.uring.links) > 0 { // what is under way ends unseen
+		for _, name := range []string{"uring_ops", "uring_by_name"} {
+			errs = append(errs, emptyMap(p.uring.coll.Maps[name]))
+		}
+	}
 	p.uring.links = nil
 	p.noteUring()
 	return errors.Join(errs...)
+}
+
+// emptyMap deletes what is in m. Programs may not add to it meanwhile.
+func emptyMap(m *ebpf.Map) error {
+	key := make([]byte, m.KeySize())
+	for range 2 * m.MaxEntries() { // a bound: each turn deletes one
+		if err := m.NextKey(nil, key); errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read map %s: %w", m, err)
+		}
+		if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("empty map %s: %w", m, err)
+		}
+	}
+	return nil
 }
 
 // closeUring detaches and unloads it. The caller holds mu.

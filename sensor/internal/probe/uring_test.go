@@ -610,29 +610,39 @@ func TestUringMultishot(t *testing.T) {
 func TestUringSilent(t *testing.T) {
 	l := needProbe(t)
 	e := &env{T: t, l: l}
-	r, p := newRing(t, 0), oldPath(e)
-	recs := l.uringEvents(t, []string{"unlinkat", "openat"}, func() {
+	r, p, file := newRing(t, 0), oldPath(e), fileWith(e, "")
+	recs := l.uringEvents(t, []string{"unlinkat", "openat", "close", "fsync"}, func() {
 		r.submit(t,
+			sqe{Op: 19, Flags: sqeSilent, FD: -1, Data: 5},
+			sqe{Op: 3, Flags: sqeSilent, FD: int32(file), Data: 6},
 			sqe{Op: 18, Flags: sqeSilent, FD: atFDCWD, Addr: ptr(str(p)), Data: 1},
 			sqe{Op: 36, Flags: sqeSilent, FD: atFDCWD, Addr: ptr(str(p)), Data: 2},
 			sqe{Op: 18, Flags: sqeSilent, FD: atFDCWD, Addr: ptr(str("/nonexistent/a")), Data: 3},
 			sqe{Data: 4})
 		for c := r.next(t); c.Data != 4; c = r.next(t) {
-			if c.Data != 3 {
+			if c.Data != 3 && c.Data != 5 {
 				t.Skip("this kernel's io_uring isn't silent")
 			}
 		}
 		time.Sleep(50 * time.Millisecond)
 	})
-	if len(recs) != 4 {
+	if len(recs) != 7 {
 		t.Fatal(typesOf(recs))
 	}
 	for _, rec := range recs {
 		name, _ := rec.Param(2)
 		_, known := rec.Param(0)
 		switch {
+		case rec.Type() == event.GenericX:
+			if b, known := rec.Param(3); known {
+				t.Errorf("an fsync of which nothing is told has the result %v", b)
+			}
+		case rec.Type() == event.SyscallCloseX && known:
+			checkRecord(t, rec, []any{errno(unix.EBADF), -1})
+		case rec.Type() == event.SyscallCloseX:
+			checkRecord(t, rec, []any{missing{}, -1})
 		case rec.Type() == event.SyscallUnlinkatV2X:
-			checkRecord(t, rec, []any{0, atFDCWD, p, 0})
+			checkRecord(t, rec, []any{missing{}, atFDCWD, p, 0})
 		case !known && string(name) == p+"\x00":
 			checkRecord(t, rec, []any{missing{}, atFDCWD, p, fRdonly, 0, 0, 0})
 		case !known:

@@ -87,4 +87,4 @@ func paramFD(r event.Record, i int) (int32, bool) {
 }
 
 // maxFD is the largest fd number: the kernel's ceiling of nr_open is far under it.
-const maxFD = 1 << 30
+const maxFD = 1<<30 - 1
