@@ -111,8 +111,10 @@ __inline_always u64 uring__by_number(u64 ring, u64 data, u32 cflags)
 	if (cflags & CQE_MORE) /* a poll, which goes on */
 		return 0;
 	struct uring_name name = {ring, data, URING_SAME};
-	u64 *more = bpf_map_lookup_elem(&uring_by_name, &name), *found = NULL;
+	u64 *counted = bpf_map_lookup_elem(&uring_by_name, &name), more = 0, value = 0;
 	u32 n = 0, at = 0;
+	if (counted)
+		more = *(volatile u64 *)counted;
 #pragma unroll
 	for (u32 i = 0; i < URING_SHOTS; i++) {
 		name.i = i;
@@ -121,19 +123,19 @@ __inline_always u64 uring__by_number(u64 ring, u64 data, u32 cflags)
 			continue;
 		n++;
 		if (n == 1) {
-			found = v;
+			value = *(volatile u64 *)v;
 			at = i;
 		} else {
 			*v |= URING_DOUBTED;
 		}
 	}
-	if (!found) { /* older than the probe, forgotten, or one of many */
+	if (!value) { /* older than the probe, forgotten, or one of many */
 		uring__count_lost(0, GENERIC_X);
 		name.i = URING_SAME;
 		uring__one_less(&name);
 		return 0;
 	}
-	u64 value = *found, req = value & ~7ULL;
+	u64 req = value & ~7ULL;
 	name.i = at;
 	bpf_map_delete_elem(&uring_by_name, &name);
 	if (value & URING_UNWANTED)

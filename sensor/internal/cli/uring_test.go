@@ -17,8 +17,8 @@ import (
 // uringRules alert on what the test does, by rules that don't know of io_uring, and on the marks.
 const uringRules = `
 - rule: Shadow opened
-  desc: by whatever way
-  condition: evt.type = openat and fd.name = /etc/shadow
+  desc: by whatever way, and as rules commonly ask for it
+  condition: evt.type in (open, openat, openat2) and evt.is_open_read = true and evt.failed = false and fd.typechar = f and fd.num >= 0 and fd.name = /etc/shadow
   output: 'ring=%evt.is_io_uring name=%proc.name fd=%fd.num result=%evt.res path=%evt.arg.name'
   priority: ERROR
 - rule: Known file changed
@@ -28,9 +28,12 @@ const uringRules = `
   priority: ERROR
 `
 
-// uringDo makes one operation on the ring fd, whose queues are mem and sqes, and returns its result. The offsets are those of
-// struct io_uring_params.
-func uringDo(t *testing.T, fd int, params []uint32, mem, sqes []byte, op uint8, opFD int32, addr uintptr, flags uint32) int32 {
+// Flags of an entry.
+const sqeFixedFile, sqeSilent = 1, 64
+
+// uringDo makes one operation on the ring fd, whose queues are mem and sqes, and returns its result, or 0 for a silent one. The offsets
+// are those of struct io_uring_params.
+func uringDo(t *testing.T, fd int, params []uint32, mem, sqes []byte, op uint8, opFD int32, addr uintptr, flags uint32, more ...func(e []byte)) int32 {
 	t.Helper()
 	word := func(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&mem[off])) }
 	tail := atomic.LoadUint32(word(params[11]))
@@ -41,11 +44,21 @@ func uringDo(t *testing.T, fd int, params []uint32, mem, sqes []byte, op uint8, 
 	binary.NativeEndian.PutUint32(e[4:], uint32(opFD))
 	binary.NativeEndian.PutUint64(e[16:], uint64(addr))
 	binary.NativeEndian.PutUint32(e[28:], flags)
+	for _, fn := range more {
+		fn(e)
+	}
 	*word(params[16] + 4*i) = i
 	atomic.StoreUint32(word(params[11]), tail+1)
 	head := atomic.LoadUint32(word(params[20]))
-	if _, _, err := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(fd), 1, 1, 1, 0, 0); err != 0 {
+	wait := uintptr(1)
+	if e[1]&sqeSilent != 0 {
+		wait = 0
+	}
+	if _, _, err := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(fd), 1, wait, wait, 0, 0); err != 0 {
 		t.Fatal(err)
+	}
+	if wait == 0 {
+		return 0
 	}
 	for end := time.Now().Add(10 * time.Second); head == atomic.LoadUint32(word(params[21])); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -118,7 +131,45 @@ func TestUringRules(t *testing.T) {
 	if as := r.toldBy("Shadow opened"); len(as) != 1 || !strings.Contains(as[0].Output, want) {
 		t.Errorf("%+v, not %q", as, want)
 	}
-	if as := r.toldBy("Known file changed"); len(as) != 1 || !strings.Contains(as[0].Output, "ring=false result=SUCCESS") {
+	// What becomes no fd, or doesn't tell which one, is an open all the same.
+	const register, install = 2, 54
+	none := [1]int32{-1}
+	if _, _, err := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(fd), register, uintptr(unsafe.Pointer(&none)), 1, 0, 0); err != 0 {
+		t.Fatal(err)
+	}
+	directly := func(e []byte) { binary.NativeEndian.PutUint32(e[44:], 1) }
+	openBy := func(name string, how func(e []byte)) int32 {
+		m, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(m, name)
+		t.Cleanup(func() { _ = unix.Munmap(m) })
+		return uringDo(t, fd, params[:], mem, sqes, openat, unix.AT_FDCWD, uintptr(unsafe.Pointer(&m[0])), unix.O_RDONLY, how)
+	}
+	if n := openBy("/etc/shadow", directly); n != 0 {
+		t.Skipf("opens of registered files: %v", unix.Errno(-n))
+	}
+	openBy("/etc/shadow", func(e []byte) { e[1] = sqeSilent })
+	r.until("alerts about three opens", func() bool { return len(r.toldBy("Shadow opened")) >= 3 })
+	for i, fd := range []int{shadow, 1 << 30, 1 << 30} {
+		want := fmt.Sprintf("ring=true name=cli.test fd=%d result=SUCCESS path=/etc/shadow", fd)
+		if as := r.toldBy("Shadow opened"); len(as) != 3 || !strings.Contains(as[i].Output, want) {
+			t.Errorf("%+v, not %q", as, want)
+		}
+	}
+	// An fd of a registered file is known a moment later.
+	openBy(path, directly)
+	if n := uringDo(t, fd, params[:], mem, sqes, install, 0, 0, 0, func(e []byte) { e[1] = sqeFixedFile }); n >= 0 {
+		defer unix.Close(int(n))
+		r.until("the fd of a registered file is known", func() bool {
+			_ = unix.Fchmod(int(n), 0o604)
+			return len(r.toldBy("Known file changed")) > 1
+		})
+	} else if n != -int32(unix.EINVAL) {
+		t.Errorf("install an fd: %v", unix.Errno(-n))
+	}
+	if as := r.toldBy("Known file changed"); len(as) == 0 || !strings.Contains(as[0].Output, "ring=false result=SUCCESS") {
 		t.Errorf("%+v", as)
 	}
 }

@@ -143,7 +143,7 @@ func (s *State) openEvent(c *call) {
 	}
 	c.file = f
 	fd, opened := c.newFD()
-	if !opened {
+	if !opened && !c.unnumbered() {
 		s.freeFile(f)
 		return
 	}
@@ -159,6 +159,10 @@ func (s *State) openEvent(c *call) {
 	}
 	c.fd = fd
 	c.bits |= wasmabi.BitNameChanged
+	if !opened {
+		s.onlyHere(c)
+		return
+	}
 	if r.Origin()&wasmabi.OriginOther != 0 {
 		s.freeFile(f) // for the event alone: what the fd is by now, the event of who put it there tells
 		return
@@ -215,6 +219,10 @@ func (s *State) closeRange(c *call) {
 
 // dup makes another fd of an open file.
 func (s *State) dup(c *call) {
+	if _, told := c.r.Param(1); !told && c.r.Origin()&wasmabi.OriginIoUring != 0 {
+		s.install(c)
+		return
+	}
 	from := c.fd
 	s.use(c)
 	fd, ok := c.newFD()

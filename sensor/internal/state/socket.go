@@ -221,7 +221,7 @@ func l4Of(typ, proto uint32) byte {
 func (s *State) socket(c *call) {
 	fd, ok := c.newFD()
 	c.fd = -1
-	if !ok || c.t == 0 {
+	if !ok && !c.unnumbered() || c.t == 0 {
 		return
 	}
 	domain, typ, proto := paramFlags(c.r, 1), paramFlags(c.r, 2), paramFlags(c.r, 3)
@@ -239,6 +239,10 @@ func (s *State) socket(c *call) {
 		return
 	}
 	c.file, c.fd = f, fd
+	if !ok {
+		s.onlyHere(c)
+		return
+	}
 	s.addFD(c.t, fd, f, flags&oCloexec != 0 || typ&sockCloexec != 0)
 }
 
@@ -356,6 +360,10 @@ func (s *State) connect(c *call) {
 			return
 		}
 	}
+	if _, told := c.r.Param(2); !told && c.t != 0 && c.r.Origin()&wasmabi.OriginIoUring != 0 {
+		s.connectUnnumbered(c, &t)
+		return
+	}
 	o := s.socketOf(c, t.family, 0)
 	if o == 0 {
 		return
@@ -430,13 +438,15 @@ func (s *State) setUnix(c *call, f uint32, t *tuple) {
 func (s *State) accept(c *call) {
 	fd, ok := c.newFD()
 	c.fd = -1
-	if !ok || c.t == 0 {
+	if !ok && !c.unnumbered() || c.t == 0 {
 		return
 	}
 	c.fd = fd
 	t := readTuple(c, 1)
 	if t.kind == 0 {
-		s.closeFD(s.side[c.t].tab, fd) // it is something else now, but what isn't known
+		if ok {
+			s.closeFD(s.side[c.t].tab, fd) // it is something else now, but what isn't known
+		}
 		return
 	}
 	flags := uint32(0)
@@ -460,6 +470,10 @@ func (s *State) accept(c *call) {
 		s.rename(c, f, appendInetName(s.buf[:0], r))
 	}
 	c.file = f
+	if !ok {
+		s.onlyHere(c)
+		return
+	}
 	s.addFD(c.t, fd, f, flags != 0)
 }
 
