@@ -24,6 +24,15 @@ __inline_always struct file *read__file(struct task_struct *t, s64 fd)
 	return (struct file *)READ(entry, next);
 }
 
+/*
+ * Whether fd of t, the task that runs, stands for something although the call that ends has closed it: another thread got the
+ * number meanwhile. None can where no other has the table.
+ */
+__inline_always bool read__is_reused(struct task_struct *t, s64 fd)
+{
+	return READ(READ(t, files), count.counter) > 1 && read__file(t, fd);
+}
+
 enum layer { LAYER_NONE, LAYER_UPPER, LAYER_LOWER };
 
 /*

@@ -39,6 +39,8 @@
 #define ORIGIN_URING 32 /* an operation of an io_uring, in the place of the call */
 #define ORIGIN_OPENED 128 /* dev and ino are those of the file that the kernel opened */
 #define ORIGIN_OTHER 256 /* and the fd stood for another file when the call ended */
+#define ORIGIN_REUSED 512 /* a close whose fd stood for another file already when the call ended */
+#define ORIGIN_CLOEXEC 1024 /* exec closes the fds that the call made, of which its parameters don't say so */
 
 /* Most bytes of one string, of all arguments, of the environment, of all cgroups. */
 #define STRING_MAX 4096

@@ -95,6 +95,13 @@ __inline_always bool submit__mark(struct rec *r, const struct call *c)
 }
 #endif
 
+/* Says of a record that has begun whether exec closes the fds that the call made. */
+__inline_always void submit__mark_cloexec(struct rec *r, bool closes)
+{
+	if (closes)
+		*(volatile u16 *)(r->p + RECORD_ORIGIN) |= ORIGIN_CLOEXEC;
+}
+
 /* Makes parameters missing that an operation doesn't have: fds of what has none, a result that isn't known. */
 __inline_always void submit__drop(struct rec *r)
 {

@@ -112,6 +112,7 @@ CALL(timerfd_create)
 	store__u8(&r, read__arg(&c, 0));
 	/* flags: ParamUint8; close-on-exec has no place in eight bits */
 	store__u8(&r, flags__fd(read__arg(&c, 1)));
+	submit__mark_cloexec(&r, read__arg(&c, 1) & O_CLOEXEC);
 	submit__reserved(&r);
 	return 0;
 }

@@ -9,7 +9,18 @@ CALL(close)
 	/* res: ParamErrno */
 	store__s64(&r, ret);
 	/* fd: ParamFd */
-	store__s64(&r, read__int(&c, 0));
+	s64 fd = read__int(&c, 0);
+	store__s64(&r, fd);
+	/*
+	 * The event of who has the number now may come before this one or after. The record has its place in the ring since it
+	 * was reserved: where the number is free now, what comes before can't be of a file that is still open. Where it isn't,
+	 * state must hear of the next close, whoever's mark the call has taken away.
+	 */
+	if (ret != -9 && unlikely(read__is_reused(read__task(), fd))) { /* EBADF: nothing was closed */
+		*(volatile u16 *)(r.p + RECORD_ORIGIN) |= ORIGIN_REUSED;
+		if (filter_on)
+			marks__set(bpf_get_current_pid_tgid() >> 32, fd);
+	}
 	submit__reserved(&r);
 	return 0;
 }

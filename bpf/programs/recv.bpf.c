@@ -82,6 +82,8 @@ __inline_always void recv__store_no_message(struct rec *r)
 	store__missing(r);
 }
 
+#define MSG_CMSG_CLOEXEC 0x40000000 /* include/linux/socket.h */
+
 /* Whether control messages came, which fds do by: msg_controllen is the sixth word of struct msghdr (include/linux/socket.h). */
 __inline_always bool recv__has_control(struct call *c, u64 ptr)
 {
@@ -96,8 +98,8 @@ __inline_always bool recv__has_control(struct call *c, u64 ptr)
 CALL(recvmsg)
 {
 	struct rec r;
-	u64 a[2];
-	read__net_args(&c, a, 2);
+	u64 a[3];
+	read__net_args(&c, a, 3);
 	bool control = ret >= 0 && recv__has_control(&c, a[1]);
 	if (in_part & PART_RECVMSG && !control)
 		return 0;
@@ -105,6 +107,7 @@ CALL(recvmsg)
 		marks__all(bpf_get_current_pid_tgid() >> 32);
 	if (!BEGIN(&r, &c, SOCKET_RECVMSG_X))
 		return 0;
+	submit__mark_cloexec(&r, a[2] & MSG_CMSG_CLOEXEC);
 	u64 size = (u64)forget(&r.cpu->forget[0], read__pointer_size(c.compat));
 	/* res: ParamErrno */
 	store__s64(&r, ret);
@@ -122,13 +125,14 @@ CALL(recvmsg)
 CALL_IN_TURNS(recvmmsg)
 {
 	struct rec r;
-	u64 a[2];
+	u64 a[4];
 	u32 i = submit__turn(&c);
-	read__net_args(&c, a, 2);
+	read__net_args(&c, a, 4);
 	if (!BEGIN(&r, &c, SOCKET_RECVMMSG_X)) {
 		submit__lose_turns(&c, SOCKET_RECVMMSG_X, i, ret);
 		return 0;
 	}
+	submit__mark_cloexec(&r, a[3] & MSG_CMSG_CLOEXEC);
 	u64 size = (u64)forget(&r.cpu->forget[0], read__pointer_size(c.compat));
 	u64 ptr = a[1] + 8 * size * i; /* struct mmsghdr: a message, then how many bytes of it came, padded */
 	u32 len = 0;

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
 // signalSet is the address of a mask of signals.
@@ -104,6 +105,7 @@ func anonCases() []callCase {
 		}},
 		{"timerfd_create", "every flag", event.SyscallTimerfdCreateX, func(t *env) []any {
 			fd := closing(t, t.call("timerfd_create", unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK))
+			t.origin |= wasmabi.OriginCloexec
 			return []any{fd, unix.CLOCK_MONOTONIC, fNonblock}
 		}},
 		{"timerfd_create", "bad clock", event.SyscallTimerfdCreateX, func(t *env) []any {

@@ -285,7 +285,7 @@ func TestRecordHeader(t *testing.T) {
 	for name, want := range map[string]uint64{
 		"RECORD_HEADER": event.RecordHeader, "RECORD_PARAM": 4, "NO_NR": event.NoNR,
 		"ORIGIN_COMPAT": wasmabi.OriginCompat, "ORIGIN_CUT": wasmabi.OriginCut, "ORIGIN_EXACT": wasmabi.OriginExact, "ORIGIN_CHANGED": wasmabi.OriginChanged, "ORIGIN_URING": wasmabi.OriginIoUring,
-		"ORIGIN_OPENED": wasmabi.OriginOpened, "ORIGIN_OTHER": wasmabi.OriginOther,
+		"ORIGIN_OPENED": wasmabi.OriginOpened, "ORIGIN_OTHER": wasmabi.OriginOther, "ORIGIN_REUSED": wasmabi.OriginReused, "ORIGIN_CLOEXEC": wasmabi.OriginCloexec,
 	} {
 		if got[name] != want {
 			t.Errorf("record.h says %s is %d, Go %d", name, got[name], want)

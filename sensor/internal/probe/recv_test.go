@@ -159,6 +159,7 @@ func recvCases() []callCase {
 			}
 			control := make([]byte, unix.CmsgSpace(4)+32)
 			r := t.must("recvmsg", uintptr(fds[0]), messages(head(nil, control, make([]byte, 40))), unix.MSG_CMSG_CLOEXEC)
+			t.origin |= wasmabi.OriginCloexec
 			got := control[:unix.CmsgSpace(4)]
 			closing(t, int64(binary.NativeEndian.Uint32(got[unix.CmsgLen(0):])))
 			return []any{r, 4, []byte("take"), unixTuple(true, true, ""), got, fds[0]}

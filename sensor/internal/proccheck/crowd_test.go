@@ -36,6 +36,11 @@ func TestMain(m *testing.M) {
 	switch v := os.Getenv(crowdEnv); {
 	case v == "threads":
 		crowdThreads()
+	case v == overtakeEnv:
+		if err := playOvertaken(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case strings.HasPrefix(v, stormSpawn) || strings.HasPrefix(v, stormFDs):
 		if err := playStorm(v); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -61,7 +62,7 @@ func playStorm(what string) error {
 	return nil
 }
 
-func startStorm(t *testing.T, what string) (*exec.Cmd, *bufio.Reader) {
+func startStorm(t *testing.T, what string) (*exec.Cmd, io.Writer, *bufio.Reader) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), crowdEnv+"="+what)
@@ -83,7 +84,7 @@ func startStorm(t *testing.T, what string) (*exec.Cmd, *bufio.Reader) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	return cmd, bufio.NewReader(out)
+	return cmd, in, bufio.NewReader(out)
 }
 
 // waitLine drains until the process has written a line.
@@ -137,7 +138,7 @@ func TestStormSpawn(t *testing.T) {
 	w := watch(t, probe.Config{RingBytes: 32 << 20})
 	w.noPast = true
 	w.run(200 * time.Millisecond)
-	_, out := startStorm(t, stormSpawn+long.String())
+	_, _, out := startStorm(t, stormSpawn+long.String())
 	begin, least, most := time.Now(), 0, 0
 	next := begin.Add(long / 4)
 	line := w.waitLine(t, out, func() {
@@ -212,7 +213,7 @@ func TestStormManyFDs(t *testing.T) {
 	w.noPast = true
 	w.run(200 * time.Millisecond)
 	before := w.state.Stats()
-	cmd, out := startStorm(t, stormFDs+strconv.Itoa(fds))
+	cmd, _, out := startStorm(t, stormFDs+strconv.Itoa(fds))
 	w.waitLine(t, out, nil)
 	slot := w.state.FindThread(int64(cmd.Process.Pid))
 	if slot == 0 {

@@ -67,12 +67,13 @@ type Sink interface {
 	AddGroup(*Group)
 }
 
-// FileAsk asks what an fd is that no event told of.
+// FileAsk asks what an fd is that no event told of, or whether it is still what events told.
 type FileAsk struct {
 	PID   int64
 	Other int64 // another process that has the same fds, 0 for none: PID may have ended before somebody looks
 	FD    int32
 	TS    uint64 // ns, when it came to be: tells the fd from others that have the number later
+	Again bool   // what it is is known, if it is still that: that it is closed is an answer too, a File whose FD is -1
 }
 
 // Taken is a snapshot kept as a whole, for a state that already stands to be compared with. It is a Sink that leaves users

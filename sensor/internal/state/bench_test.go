@@ -21,6 +21,7 @@ type machine struct {
 	onFlush func()
 	sink    snapshot.Sink // where a snapshot goes
 	taken   snapshot.Taken
+	asked   []snapshot.FileAsk // of Config.AskFile, where a test keeps it
 }
 
 func newMachine(t testing.TB, ac arena.Config, c Config) *machine {

@@ -182,12 +182,24 @@ func (c *call) newFD() (int32, bool) {
 const ebadf = 9
 
 // closeEvent removes the fd; the event still sees its file.
+//
+// A close that another thread overtook, which got the number before the call ended, removes nothing: if the event of that
+// thread has come, the fd is the new one, and if it hasn't yet, it will put the new one there. Should none come (an open that
+// nobody needs isn't made an event of), somebody looks what the fd is.
 func (s *State) closeEvent(c *call) {
 	s.use(c)
+	if c.r.Origin()&wasmabi.OriginReused != 0 {
+		s.st.ClosesOvertaken++
+		s.askFile(c, c.fd, true)
+		return
+	}
 	if (c.file != 0 || s.repair.noting && c.t != 0 && c.fd >= 0) && c.m.HasRes && c.m.Res != -ebadf {
 		s.closeFD(s.side[c.t].tab, c.fd)
 	}
 }
+
+// overtaking is for how long, in ns, a call may go on after it has closed fds, until its event is made.
+const overtaking = 1e9
 
 // closeRange closes a range of fds, or marks them to be closed by exec.
 func (s *State) closeRange(c *call) {
@@ -201,6 +213,7 @@ func (s *State) closeRange(c *call) {
 		s.ownTable(c.t)
 	}
 	tab := s.side[c.t].tab
+	shared := tab != 0 && s.tabs[tab].refs > 1
 	s.noteTable(tab)
 	s.eachIn(tab, first, last, func(p, from, to uint32) {
 		base := int32(s.pages[p].base << pageBits)
@@ -210,6 +223,8 @@ func (s *State) closeRange(c *call) {
 			case e == 0:
 			case flags&closeCoex != 0:
 				s.pages[p].ent[k] |= cloexec
+			case shared && int64(c.r.TS()-get64(s.a.Files.Record(s.open[e>>1].slot), wasmabi.FileTs)) < overtaking && s.askFile(c, base+int32(k), true):
+				// Another thread may have got the number while the call went on. It stays until that is known.
 			default:
 				s.closeFD(tab, base+int32(k))
 			}
@@ -373,7 +388,7 @@ func (s *State) anonymous(c *call) {
 	case event.SyscallSignalfd4X:
 		kind, flags = 's', paramFlags(r, 1)
 	case event.SyscallTimerfdCreateX:
-		kind, flags = 't', paramFlags(r, 2)
+		kind, flags, close = 't', paramFlags(r, 2), r.Origin()&wasmabi.OriginCloexec != 0
 	case event.SyscallInotifyInitX:
 		kind = 'i'
 	case event.SyscallInotifyInit1X:
@@ -427,9 +442,6 @@ func (s *State) anonymous(c *call) {
 	}
 	c.file, c.fd = f, fd
 	s.addFD(c.t, fd, f, close || kind != 'm' && flags&oCloexec != 0)
-	if kind == 't' {
-		s.askFile(c, fd) // the event has no flags
-	}
 }
 
 // pidfdGetfd makes an fd of what another process has open.

@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,21 +22,32 @@ import (
 //	file pid=7 fd=3 name=/etc/x        an fd of the snapshot; kind is f unless given
 //	user uid=5 name=ann home=/home/ann shell=/bin/sh     group gid=5 name=staff
 //	settled
-//	7 openat fd=3 dirfd=-100 name=/a   an event of thread 7; parameters that aren't named are missing, but for res=0
+//	7 openat fd=3 dirfd=-100 name=/a   an event of thread 7; parameters that aren't named are missing, but for res=0; "reused" marks
+//	                                   a close that another thread overtook, "cloexec" fds that exec closes
 //	flush                              judges the batch
 //	repair                             begins a repair; the lines "snap thread …" and "snap file …" are its snapshot, and
 //	merge [cut]                        compares it, cut when a limit left something out
+//	asks                               what was asked for, to be answered by
+//	found pid=7 fd=3 name=/etc/x | found pid=7 fd=3 closed
 //	show 7 | fds 7 | tree | batch | stats a,b
 //
 // Every event prints what it refers to; "flush" before it says that state had the batch judged first.
 // The word "ring" makes an event io_uring's, which has no res=0 of itself.
 func TestText(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		m := newMachine(t, arena.Config{Threads: 64, Files: 256}, Config{})
+		start := func() *machine {
+			var m *machine
+			m = newMachine(t, arena.Config{Threads: 64, Files: 256}, Config{AskFile: func(a snapshot.FileAsk) bool {
+				m.asked = append(m.asked, a)
+				return true
+			}})
+			return m
+		}
+		m := start()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "new":
-				m = newMachine(t, arena.Config{Threads: 64, Files: 256}, Config{})
+				m = start()
 				return ""
 			case "run":
 				var out strings.Builder
@@ -141,6 +153,25 @@ func (m *machine) line(t *testing.T, d *datadriven.TestData, out *strings.Builde
 		m.flush()
 	case "wait":
 		m.ts += uint64(num("ns", 10e9))
+	case "asks":
+		for _, a := range m.asked {
+			fmt.Fprintf(out, "pid %d fd %d", a.PID, a.FD)
+			if a.Again {
+				out.WriteString(" again")
+			}
+			out.WriteString("\n")
+		}
+	case "found":
+		i := slices.IndexFunc(m.asked, func(a snapshot.FileAsk) bool { return a.PID == num("pid", 0) && int64(a.FD) == num("fd", 0) })
+		if i < 0 {
+			d.Fatalf(t, "nobody asked: %s", line)
+		}
+		f := snapshot.File{PID: m.asked[i].PID, FD: m.asked[i].FD, Ino: uint64(num("ino", 0)), Dev: uint32(num("dev", 0)), Name: kv["name"], Kind: or(kv["kind"], "f")[0], OpenFlags: uint32(num("flags", 0))}
+		if _, ok := kv["closed"]; ok {
+			f = snapshot.File{PID: f.PID, FD: -1}
+		}
+		m.FoundFile(m.asked[i], &f)
+		m.asked = slices.Delete(m.asked, i, i+1)
 	case "show":
 		m.show(out, m.FindThread(mustInt(w[1])))
 	case "fds":
@@ -261,6 +292,12 @@ func (m *machine) record(t *testing.T, d *datadriven.TestData, tid int64, name s
 			b.Int(mustInt(v))
 		}
 	}
+	for name, bit := range map[string]uint16{"reused": wasmabi.OriginReused, "cloexec": wasmabi.OriginCloexec} { // no parameters
+		if _, ok := kv[name]; ok {
+			delete(kv, name)
+			b.SetOrigin(bit)
+		}
+	}
 	if len(kv) > 0 {
 		d.Fatalf(t, "%s has no parameters %v", name, kv)
 	}
@@ -370,6 +407,9 @@ func (m *machine) show(out *strings.Builder, t uint32) {
 		int32(get32(r, wasmabi.ThreadGid)), s(wasmabi.ThreadGroupName), int32(get32(r, wasmabi.ThreadLoginuid)), s(wasmabi.ThreadLoginuserName), get32(r, wasmabi.ThreadTty))
 	fmt.Fprintf(out, "  flags %d caps %x/%x/%x fdlimit %d ino %d cgroups %q\n", get32(r, wasmabi.ThreadFlags), get64(r, wasmabi.ThreadCapPermitted), get64(r, wasmabi.ThreadCapEffective),
 		get64(r, wasmabi.ThreadCapInheritable), geti64(r, wasmabi.ThreadFdLimit), get64(r, wasmabi.ThreadExeIno), s(wasmabi.ThreadCgroups))
+	if c, mt := get64(r, wasmabi.ThreadExeCtime), get64(r, wasmabi.ThreadExeMtime); c|mt != 0 {
+		fmt.Fprintf(out, "  exe changed %d written %d\n", c, mt)
+	}
 	if k := get32(r, wasmabi.ThreadContainer); k != 0 {
 		kr := m.a.Containers.Record(k)
 		fmt.Fprintf(out, "  container %s kind %d", m.str(get32(kr, wasmabi.ContainerId)), get32(kr, wasmabi.ContainerKind))

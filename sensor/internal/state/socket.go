@@ -322,7 +322,7 @@ func (s *State) bind(c *call) {
 	}
 	s.rename(c, c.file, appendAddr(s.buf[:0], kind, ip, t.dst.port, true))
 	if t.dst.port == 0 {
-		s.askFile(c, c.fd) // the kernel has chosen one
+		s.askFile(c, c.fd, false) // the kernel has chosen one
 	}
 }
 
@@ -336,7 +336,7 @@ func (s *State) listen(c *call) {
 		r := s.change(c, o)
 		r[wasmabi.FileBits] = r[wasmabi.FileBits]&^wasmabi.FileClient | wasmabi.FileServer
 		if k := r[wasmabi.FileKind]; (k == '4' || k == '6') && get16(r, wasmabi.FileSport) == 0 {
-			s.askFile(c, c.fd)
+			s.askFile(c, c.fd, false)
 		}
 	}
 }
@@ -586,24 +586,25 @@ func (s *State) receivedFD(c *call, fd int32) {
 	s.closeFD(s.side[c.t].tab, fd)
 	// Until it is known it is of no kind.
 	if f := s.addKind(c, 0, 0); f != 0 {
-		s.addFD(c.t, fd, f, false)
-		s.askFile(c, fd)
+		s.addFD(c.t, fd, f, c.r.Origin()&wasmabi.OriginCloexec != 0)
+		s.askFile(c, fd, false)
 	}
 }
 
-// askFile asks what fd is, whose record is incomplete.
-func (s *State) askFile(c *call, fd int32) {
+// askFile asks what fd is, whose record is incomplete, or may be of a file that is closed again. False when nobody will say.
+func (s *State) askFile(c *call, fd int32, again bool) bool {
 	f := s.OpenFile(c.t, int64(fd))
 	if s.cfg.AskFile == nil || f == 0 {
-		return
+		return false
 	}
 	r := s.a.Files.Record(f)
-	a := snapshot.FileAsk{PID: geti64(s.rec(c.t), wasmabi.ThreadPid), Other: s.sharer(c.t), FD: fd, TS: get64(r, wasmabi.FileTs)}
-	if s.asks.take(c.r.TS(), s.cfg.Asks) && s.cfg.AskFile(a) {
-		s.st.FDsAsked++
-	} else {
+	a := snapshot.FileAsk{PID: geti64(s.rec(c.t), wasmabi.ThreadPid), Other: s.sharer(c.t), FD: fd, TS: get64(r, wasmabi.FileTs), Again: again}
+	if !s.asks.take(c.r.TS(), s.cfg.Asks) || !s.cfg.AskFile(a) {
 		s.st.FDsUnasked++
+		return false
 	}
+	s.st.FDsAsked++
+	return true
 }
 
 // sharer returns another process with the fd table of t's: its parent or one of its youngest children, 0 for neither.
@@ -642,13 +643,20 @@ func (s *State) FoundFile(a snapshot.FileAsk, sf *snapshot.File) {
 		return
 	}
 	r := s.a.Files.Record(s.open[e>>1].slot)
-	kind := r[wasmabi.FileKind]
-	inet := kind == '4' || kind == '6'
-	if get64(r, wasmabi.FileTs) == a.TS && kind == 't' && sf.Kind == kind {
-		s.setEntryCloexec(s.side[t].tab, a.FD, sf.OpenFlags&oCloexec != 0)
-		s.st.FDsFound++
+	if a.Again {
+		switch {
+		case get64(r, wasmabi.FileTs) != a.TS: // an event has told
+		case sf.FD < 0:
+			s.closeFD(s.side[t].tab, a.FD)
+			s.st.FDsFound++
+		case !s.sameFile(r, sf):
+			s.putFile(t, a.FD, sf) // what it was may have other fds
+			s.st.FDsFound++
+		}
 		return
 	}
+	kind := r[wasmabi.FileKind]
+	inet := kind == '4' || kind == '6'
 	if get64(r, wasmabi.FileTs) != a.TS || kind != 0 && (!inet || sf.Kind != '4' && sf.Kind != '6' || get16(r, wasmabi.FileSport) != 0) {
 		return
 	}

@@ -39,8 +39,8 @@ type Config struct {
 	LookupThread func(tid int64, t *snapshot.Thread) bool
 	Lookups      int // default 100
 
-	// AskFile has somebody find out, elsewhere and later, what an fd is that a process received over a unix socket, or which
-	// port the kernel chose; the answer goes to FoundFile. False when too much is asked. Nil for nobody. It must not block;
+	// AskFile has somebody find out, elsewhere and later, what an fd is that a process received over a unix socket, which
+	// port the kernel chose, or whether an fd that another thread may have got is what is known; the answer goes to FoundFile. False when too much is asked. Nil for nobody. It must not block;
 	// it is called at most Asks times for a second of events.
 	AskFile func(snapshot.FileAsk) bool
 	Asks    int // default 1000
@@ -135,6 +135,7 @@ type Stats struct {
 	FDsAsked          uint64 // fds that AskFile was called for
 	FDsUnasked        uint64 // those for which there were too many questions
 	FDsFound          uint64 // answers that came in time
+	ClosesOvertaken   uint64 // closes during which another thread got the number
 	TablesDropped     uint64 // processes without an fd table, for want of room
 	ContainersDropped uint64
 

@@ -34,7 +34,10 @@ func NewFinder(hostRoot string) (*Finder, error) {
 		for a := range f.asked {
 			n := finding{ask: a}
 			if !l.File(a.PID, a.FD, &n.file) && !l.File(a.Other, a.FD, &n.file) {
-				continue // closed again
+				if !a.Again || !l.closed(a.PID, a.FD) && !l.closed(a.Other, a.FD) {
+					continue // closed again
+				}
+				n.file = snapshot.File{PID: a.PID, FD: -1}
 			}
 			select {
 			case f.found <- n:

@@ -72,6 +72,17 @@ func (l *Lookup) File(pid int64, fd int32, f *snapshot.File) bool {
 	return found
 }
 
+// closed reports whether a process, which is still there, has no such fd.
+func (l *Lookup) closed(pid int64, fd int32) bool {
+	if pid <= 0 || pid > math.MaxInt32 {
+		return false
+	}
+	dir := pidPath(int32(pid), "fd")
+	var st unix.Stat_t
+	return unix.Fstatat(l.proc.dir, dir+"/"+strconv.Itoa(int(fd)), &st, unix.AT_SYMLINK_NOFOLLOW) == unix.ENOENT &&
+		unix.Fstatat(l.proc.dir, dir, &st, 0) == nil
+}
+
 // fileSink keeps the one file it is given.
 type fileSink struct {
 	f     *snapshot.File
