@@ -260,7 +260,7 @@ func (c *Checker) compareFile(d *diffs, f *file, r []byte) {
 	}
 	name := string(c.Arena.Strings.Get(le.Uint32(r[wasmabi.FileName:])))
 	link := strings.TrimSuffix(f.link, " (deleted)")
-	if name != link && c.inRoot(d.p, name) != link && strings.TrimSuffix(name, " (deleted)") != link && !c.sameFile(d.p, name, "fd/"+strconv.Itoa(f.fd)) && !c.sameDeleted(d.p, name, f) {
+	if name != link && c.inRoot(d.p, name) != link && strings.TrimSuffix(name, " (deleted)") != link && !c.sameFile(d.p, name, "fd/"+strconv.Itoa(f.fd)) && !c.sameDeleted(d.p, name, f) && !fromOtherRoot(f, r, name) {
 		d.add("name", f.link, name)
 	}
 	if ino != 0 {
@@ -285,6 +285,12 @@ func (c *Checker) sameDeleted(p *process, name string, f *file) bool {
 	var a, b unix.Stat_t
 	root := c.Proc + "/" + strconv.Itoa(p.pid) + "/root"
 	return unix.Stat(root+name[:j+1], &a) == nil && unix.Stat(root+link[:i+1], &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+}
+
+// fromOtherRoot reports whether name can be that of f as a process saw it that has the same fds and another root directory:
+// the file is known by its inode, and its path ends so.
+func fromOtherRoot(f *file, r []byte, name string) bool {
+	return f.ino == le.Uint64(r[wasmabi.FileIno:]) && f.dev == uint64(le.Uint32(r[wasmabi.FileDev:])) && strings.HasSuffix(strings.TrimSuffix(f.link, " (deleted)"), name)
 }
 
 // endpoint is one end of a socket as text; "" for none.

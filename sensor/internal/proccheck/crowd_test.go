@@ -277,8 +277,8 @@ func (m *member) sleep(ms uint64) {
 	unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, uintptr(unsafe.Pointer(&m.time)), 0, 0, 0)
 }
 
-// maxFDs is the number under which the fds of those processes stay that stay themselves: some 20 in each of 320.
-const maxFDs = 22
+// maxFDs is the number under which the fds of those processes stay that stay themselves: some 15 in each of 310.
+const maxFDs = 17
 
 // live is what a process does. Those of the first generation stay, their children end soon.
 //

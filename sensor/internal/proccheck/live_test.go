@@ -258,7 +258,7 @@ func TestStateEqualsProc(t *testing.T) {
 	if v, err := strconv.ParseUint(os.Getenv("SHIKRA_STATE_SEED"), 10, 64); err == nil {
 		seed = v
 	}
-	begin := newCrowd(t, crowd{Processes: 320, Threaded: 10, Forks: 60, Duration: 2*time.Minute + 10*time.Duration(checks)*time.Second, Seed: seed})
+	begin := newCrowd(t, crowd{Processes: 310, Threaded: 10, Forks: 60, Duration: 2*time.Minute + 10*time.Duration(checks)*time.Second, Seed: seed})
 	w := watch(t, probe.Config{RingBytes: 32 << 20})
 	w.repair = live.NewRepairer(live.RepairConfig{State: w.state, Lost: func() uint64 { return 0 }})
 	t.Cleanup(w.repair.Close)
