@@ -33,8 +33,10 @@ __inline_always bool dispatch__wants(struct call *c, s64 ret)
 __inline_always bool dispatch__drops(const struct call *c, s64 ret)
 {
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	if (tgid == self_tgid)
+	if (tgid == self_tgid) {
+		__sync_fetch_and_add(&self_calls, 1);
 		return true;
+	}
 	if (!filter_on || !filter__drops(c, read__ret(c->compat, ret), tgid))
 		return false;
 	if (exact || exact_files)

@@ -89,6 +89,9 @@ volatile u32 in_part;
 /* The sensor's own process, whose events aren't made; 0 for none. Set by the program self. */
 volatile u32 self_tgid;
 
+/* How many of its own wanted calls, new threads and their ends were seen: by them the sensor finds out whether it still sees. */
+volatile u64 self_calls, self_forks, self_exits;
+
 /* What follows is set by the loader before the programs are loaded, and read-only from then on. */
 const volatile u16 slot_of[2][NATIVE];  /* the slot of a native number, UNKNOWN_SLOT for one that no table has */
 const volatile u16 code_of[SLOTS];      /* the code (syscalls.txt) of a slot's system call */

@@ -133,7 +133,11 @@ int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 	struct rec r;
 	u32 tgid = READ(child, tgid);
 	marks__fork(parent, child);
-	if (tgid == self_tgid || READ(parent, flags) & PF_KTHREAD)
+	if (tgid == self_tgid) {
+		__sync_fetch_and_add(&self_forks, 1);
+		return 0;
+	}
+	if (READ(parent, flags) & PF_KTHREAD)
 		return 0;
 	u32 compat = read__compat(), flags = 0;
 	if (READ(child, pid) != tgid)

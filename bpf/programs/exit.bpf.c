@@ -66,7 +66,11 @@ int BPF_PROG(sched_exit, struct task_struct *p)
 	struct rec r;
 	u64 id = bpf_get_current_pid_tgid();
 	struct task_struct *t = read__task();
-	if (id >> 32 == self_tgid || READ(t, flags) & PF_KTHREAD)
+	if (id >> 32 == self_tgid) {
+		__sync_fetch_and_add(&self_exits, 1);
+		return 0;
+	}
+	if (READ(t, flags) & PF_KTHREAD)
 		return 0;
 	if (exact || exact_files)
 		names__forget(bpf_get_current_pid_tgid(), 31);

@@ -35,9 +35,7 @@ func whatSensorIs(c *config.Config, p *probe.Probe, files []string) (*field.Sens
 	if c.Outputs.File.Path != "" {
 		paths = append(paths, c.Outputs.File.Path)
 	}
-	if dir := ownCgroup(); dir != "" {
-		paths = append(paths, dir)
-	}
+	paths = append(paths, ownCgroups()...)
 	known := map[string]bool{}
 	for _, path := range paths {
 		path, err := filepath.Abs(path)
@@ -127,19 +125,23 @@ func eventDev(dev uint64) uint32 {
 	return minor&0xff | unix.Major(dev)<<8 | (minor&^0xff)<<12
 }
 
-// ownCgroup returns the folder of the sensor's own cgroup in the unified hierarchy, by which it could be frozen or killed; ""
-// for the root, which it shares with everybody.
-func ownCgroup() string {
+// ownCgroups returns the folders of the sensor's own cgroups, by which it could be frozen, starved or killed, in every hierarchy that is
+// mounted where they usually are; not the roots, which it shares with everybody.
+func ownCgroups() (dirs []string) {
 	for line := range strings.Lines(readSmall("/proc/self/cgroup")) {
-		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !ok || path == "/" || strings.Contains(path, "..") {
+		part := strings.SplitN(strings.TrimSpace(line), ":", 3) // number, controllers, path
+		if len(part) < 3 || part[2] == "/" || strings.Contains(part[2], "..") {
 			continue
 		}
-		if dir := filepath.Join("/sys/fs/cgroup", path); isDir(dir) {
-			return dir
+		dir := filepath.Join("/sys/fs/cgroup", strings.TrimPrefix(part[1], "name="), part[2])
+		if part[1] == "" && !isDir(dir) {
+			dir = filepath.Join("/sys/fs/cgroup/unified", part[2])
+		}
+		if isDir(dir) {
+			dirs = append(dirs, dir)
 		}
 	}
-	return ""
+	return dirs
 }
 
 func readSmall(path string) string {

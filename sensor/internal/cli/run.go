@@ -151,7 +151,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 	repairer := live.NewRepairer(repair)
 	defer repairer.Close()
-	var watching atomic.Bool
+	var watching atomic.Pointer[vigil] // set once the sensor watches
 	if cfg.HTTP.Listen != "" {
 		h, err := metrics.Handler(gather(s, p, ring, sel, losses, repairer, cfg.Metrics.BPFStats), health(s, &watching))
 		if err != nil {
@@ -228,7 +228,9 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		log.Warn("more was running than the tables hold", "threads_cut", snap.ThreadsCut, "files_cut", snap.FilesCut, "users_cut", snap.UsersCut)
 	}
 	st := s.Stats()
-	watching.Store(true)
+	self := watchSelf(s, p.Verify)
+	defer self.stop()
+	watching.Store(self)
 	losses.begin()
 	if sc.started != nil {
 		sc.started()
@@ -243,6 +245,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 		finder.Step(s.FoundFile)
 		repairer.Step()
 	}})
+	self.stop()
 	s.Flush()
 	losses.stop()
 	lost, cerr := lossCounts(p, ring, s.Stats())
@@ -266,16 +269,17 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 // stuckAfter is how old the counts may be before /healthz says that the sensor is stuck: they are renewed five times a second.
 const stuckAfter = 30 * time.Second
 
-// health says whether the sensor watches and its loop goes round.
-func health(s *sensor, watching *atomic.Bool) func() error {
+// health says whether the sensor watches, its loop goes round and its probe sees.
+func health(s *sensor, watching *atomic.Pointer[vigil]) func() error {
 	return func() error {
-		if !watching.Load() {
+		self := watching.Load()
+		if self == nil {
 			return errors.New("starting")
 		}
 		if age := time.Since(s.Stats().At); age > stuckAfter {
 			return fmt.Errorf("no event was judged and no idle moment seen for %s", age.Round(time.Second))
 		}
-		return nil
+		return self.health()
 	}
 }
 

@@ -60,7 +60,7 @@ func (p *Probe) SetFilter(s *filter.Set) error {
 		return err
 	}
 	if p.filtering {
-		p.filterOff, p.filtering = time.Now(), false
+		p.filterOff, p.filtering, p.filters = time.Now(), false, nil
 	}
 	if len(f.Of) == 0 {
 		return nil
@@ -79,7 +79,7 @@ func (p *Probe) SetFilter(s *filter.Set) error {
 	if err := p.set("filter_on", uint32(1)); err != nil {
 		return err
 	}
-	p.filtering = true
+	p.filtering, p.filters = true, value
 	return nil
 }
 
@@ -105,7 +105,7 @@ func (p *Probe) clearMarks() error {
 			return fmt.Errorf("delete marks: %w", err)
 		}
 	}
-	return p.set("marks_off", uint32(0))
+	return p.set(marksOff, uint32(0))
 }
 
 // encode writes f as bpf/include/filter.h has it.

@@ -76,18 +76,22 @@ type Probe struct {
 
 	filterMu  sync.Mutex
 	filtering bool      // guarded by filterMu: a set is in force
+	filters   []byte    // guarded by filterMu: the set in force as the map has it
 	filterOff time.Time // guarded by filterMu: when the last one was taken away
 
 	mu    sync.Mutex
 	links []link.Link // guarded by mu
 	hooks []Hook      // guarded by mu
+	calls []string    // system calls that are wanted; guarded by mu
 
-	silent []string // hooks that SelfCheck found silent; guarded by mu
+	silent []string // hooks that SelfCheck or Verify found silent; guarded by mu
 
 	uring *ioUring // nil until an operation of io_uring is wanted; guarded by mu
 
 	varsMu sync.Mutex
-	alike  *ebpf.Collection // programs whose variables have the values of those of coll; guarded by varsMu
+	alike  *ebpf.Collection          // programs whose variables have the values of those of coll; guarded by varsMu
+	told   map[*ebpf.Variable][]byte // what the programs were told, as Verify compares it; guarded by varsMu
+	placed map[place]placed          // the programs that were put into maps; guarded by varsMu
 
 	running    bool                 // since Attach; guarded by mu
 	asked      map[string]bool      // programs of tracepoints that somebody asked for; guarded by mu
@@ -192,7 +196,8 @@ func loadTier(cfg Config, ringBytes uint32, atFunctions bool) (*Probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the probe's object: %w", err)
 	}
-	p := &Probe{cfg: cfg, slots: map[string]int{}, asked: map[string]bool{}, optional: map[string]link.Link{}, security: map[string]*security{}, tierErrs: map[string]error{}}
+	p := &Probe{cfg: cfg, slots: map[string]int{}, asked: map[string]bool{}, optional: map[string]link.Link{}, security: map[string]*security{}, tierErrs: map[string]error{},
+		told: map[*ebpf.Variable][]byte{}, placed: map[place]placed{}}
 	if p.n, err = ebpf.PossibleCPU(); err != nil {
 		return nil, fmt.Errorf("count CPUs: %w", err)
 	}
@@ -500,7 +505,7 @@ func (p *Probe) fill(programs map[string]string) error {
 		if prog == nil {
 			continue
 		}
-		if err := p.coll.Maps["calls"].Update(uint32(i+1), prog, ebpf.UpdateAny); err != nil {
+		if err := p.put(p.coll.Maps["calls"], uint32(i+1), prog, sc.Name); err != nil {
 			return fmt.Errorf("place program of %s: %w", sc.Name, err)
 		}
 		p.slots[sc.Name] = i + 1
@@ -511,6 +516,13 @@ func (p *Probe) fill(programs map[string]string) error {
 	}
 	if self := p.coll.Programs["self"]; self != nil {
 		if _, err = self.Run(&ebpf.RunOptions{}); err == nil && !p.cfg.TraceSelf {
+			p.varsMu.Lock()
+			defer p.varsMu.Unlock()
+			for _, name := range []string{"self_tgid", "self_mnt_ns"} {
+				if err := p.remember(p.coll.Variables[name]); err != nil {
+					return err
+				}
+			}
 			return nil
 		}
 	}
@@ -520,6 +532,9 @@ func (p *Probe) fill(programs map[string]string) error {
 	// The kernel can't run it: this is the right number but in a pid namespace of the sensor's own.
 	return p.set("self_tgid", uint32(os.Getpid()))
 }
+
+// marksOff is the only variable that both the loader and the programs write.
+const marksOff = "marks_off"
 
 func (p *Probe) set(name string, v any) error {
 	c, ok := p.coll.Variables[name]
@@ -531,10 +546,17 @@ func (p *Probe) set(name string, v any) error {
 	if err := c.Set(v); err != nil {
 		return fmt.Errorf("set the probe's variable %s: %w", name, err)
 	}
+	if name == marksOff {
+		return nil
+	}
+	if err := p.remember(c); err != nil {
+		return err
+	}
 	if p.alike != nil && p.alike.Variables[name] != nil {
 		if err := p.alike.Variables[name].Set(v); err != nil {
 			return fmt.Errorf("set the probe's variable %s for io_uring: %w", name, err)
 		}
+		return p.remember(p.alike.Variables[name])
 	}
 	return nil
 }
@@ -629,6 +651,7 @@ func (p *Probe) SetSyscalls(names []string) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.calls = slices.Clone(names)
 	if err := p.setUring(names); err != nil {
 		return err
 	}

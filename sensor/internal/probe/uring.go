@@ -120,8 +120,8 @@ func (p *Probe) setUring(names []string) error {
 	}
 	if len(programs) == 0 {
 		if p.uring != nil && p.uring.coll != nil {
-			if err := p.uring.coll.Variables["uring_wanted"].Set(wanted); err != nil {
-				return fmt.Errorf("set the probe's variable uring_wanted: %w", err)
+			if err := p.wantUring(wanted); err != nil {
+				return err
 			}
 			p.uring.idle = true
 		}
@@ -147,16 +147,27 @@ func (p *Probe) setUring(names []string) error {
 				wanted[2*op.code+i] = uringCall{}
 				continue
 			}
-			if err := u.coll.Maps["uring_calls"].Update(uint32(2*op.code+i), prog, ebpf.UpdateAny); err != nil {
+			if err := p.put(u.coll.Maps["uring_calls"], uint32(2*op.code+i), prog, op.name); err != nil {
 				return fmt.Errorf("place program of %s: %w", op.name, err)
 			}
 		}
 	}
-	if err := u.coll.Variables["uring_wanted"].Set(wanted); err != nil {
-		return fmt.Errorf("set the probe's variable uring_wanted: %w", err)
+	if err := p.wantUring(wanted); err != nil {
+		return err
 	}
 	p.attachUring()
 	return nil
+}
+
+// wantUring tells the programs of which operations events are wanted. The caller holds mu.
+func (p *Probe) wantUring(wanted [uringKinds]uringCall) error {
+	p.varsMu.Lock()
+	defer p.varsMu.Unlock()
+	v := p.uring.coll.Variables["uring_wanted"]
+	if err := v.Set(wanted); err != nil {
+		return fmt.Errorf("set the probe's variable uring_wanted: %w", err)
+	}
+	return p.remember(v)
 }
 
 func uringCallOf(slot int) uringCall {
@@ -256,6 +267,9 @@ func (p *Probe) shareVariables(coll *ebpf.Collection) error {
 		}
 		if err := v.Set(b); err != nil {
 			return fmt.Errorf("set the probe's variable %s: %w", name, err)
+		}
+		if p.told[have] != nil {
+			p.told[v] = b
 		}
 	}
 	p.uring.coll = coll
@@ -431,6 +445,7 @@ func (p *Probe) closeUring() error {
 	if p.uring != nil && p.uring.coll != nil {
 		p.varsMu.Lock()
 		p.alike = nil
+		p.forget(p.uring.coll)
 		p.varsMu.Unlock()
 		p.uring.coll.Close()
 		p.uring.coll = nil
