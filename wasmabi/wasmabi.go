@@ -98,6 +98,8 @@ const (
 
 	BitTargetsSensor = 128
 	BitTargetsTold   = 256
+
+	BitOpenTruncate = 512
 )
 
 // The bits of event.origin.

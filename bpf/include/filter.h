@@ -235,7 +235,7 @@ __inline_always u32 filter__open(const struct filter *f, u64 flags)
 	u32 ways = f->open[0], mode = flags & 3;
 	if (mode != O_WRONLY)
 		ways |= f->open[1];
-	if (mode == O_WRONLY || mode == O_RDWR)
+	if (mode == O_WRONLY || mode == O_RDWR || flags & O_TRUNC) /* which empties a file that is opened for reading, too */
 		ways |= f->open[2];
 	if (flags & (O_CREAT | O_TMPFILE))
 		ways |= f->open[3];

@@ -139,7 +139,7 @@ func opens(t event.Type) bool {
 }
 
 // argsOf says which arguments of a call are its path, its open flags and its socket (man 2 of each). A call that isn't
-// here is judged by its result.
+// here is judged by its result: so is openat2, whose absolute paths may start at a directory of its own (RESOLVE_IN_ROOT).
 func argsOf(name string) filter.Args {
 	const no = filter.NoArg
 	switch name {
@@ -147,7 +147,7 @@ func argsOf(name string) filter.Args {
 		return filter.Args{Path: 0, Flags: 1, FD: no}
 	case "openat":
 		return filter.Args{Path: 1, Flags: 2, FD: no}
-	case "openat2", "unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "mknodat", "setxattrat", "removexattrat":
+	case "unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "mknodat", "setxattrat", "removexattrat":
 		return filter.Args{Path: 1, Flags: no, FD: no}
 	case "creat", "unlink", "rmdir", "mkdir", "chmod", "chown", "lchown", "umount", "umount2", "mknod", "access", "stat", "lstat",
 		"setxattr", "lsetxattr", "removexattr", "lremovexattr":

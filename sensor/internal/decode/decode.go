@@ -23,6 +23,7 @@ const (
 	oRDONLY  = 1 << 0
 	oWRONLY  = 1 << 1
 	oCREAT   = 1 << 2
+	oTRUNC   = 1 << 8
 	oTMPFILE = 1 << 13
 	oCREATED = 1 << 14
 	anyExec  = 0o111
@@ -157,6 +158,9 @@ func (l *layout) openBits(r event.Record, m *Meta) (bits uint32) {
 	}
 	if f&oWRONLY != 0 {
 		bits |= wasmabi.BitOpenWrite
+	}
+	if f&oTRUNC != 0 {
+		bits |= wasmabi.BitOpenTruncate
 	}
 	if f&oCREATED != 0 || f&oTMPFILE != 0 && m.HasRes && m.Res >= 0 {
 		bits |= wasmabi.BitOpenCreate

@@ -1,6 +1,8 @@
 package field
 
 import (
+	"bytes"
+
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
@@ -172,11 +174,35 @@ func (c *Ctx) computePath(e event.Event, i int, v *Value) {
 		return
 	}
 	c.Buf = c.Buf[:0]
-	if path[0] == '/' {
+	if e.Type() == event.SyscallOpenat2X && inRoot(e) {
+		c.Buf = c.appendPathIn(c.Buf, c.dirOf(e, &e.Type().Info().Params[i]), path)
+	} else if path[0] == '/' {
 		c.Buf = appendPath(c.Buf, nil, path)
 	} else if c.Buf = c.appendResolvedPath(c.Buf, e, &e.Type().Info().Params[i], path); len(c.Buf) == 0 {
 		c.Buf = appendPath(append(c.Buf, unknownDir...), nil, path)
 		c.Buf = append(c.Buf[:len(unknownDir)], c.Buf[len(unknownDir)+1:]...) // without the slash
 	}
 	v.setBytes(c.Buf)
+}
+
+// inRoot reports whether e, an openat2, takes its directory for the root (openat2(2), RESOLVE_IN_ROOT).
+func inRoot(e event.Event) bool {
+	const resolve, inRoot = 5, 1 << 1
+	n, ok := e.Int(resolve)
+	return ok && n&inRoot != 0
+}
+
+// appendPathIn appends path as seen from dir as its root; nil for unknown.
+func (c *Ctx) appendPathIn(dst, dir, path []byte) []byte {
+	if len(dir) == 0 {
+		dir = []byte(unknownDir)
+	}
+	n := len(dst)
+	dst = append(dst, bytes.TrimSuffix(dir, []byte{'/'})...)
+	start := len(dst)
+	dst = appendPath(dst, nil, path)
+	if len(dst) == start+1 && start > n && dst[start] == '/' {
+		dst = dst[:start]
+	}
+	return dst
 }

@@ -349,9 +349,9 @@ const enoent = 2
 // mem ends the path of a process's memory.
 var mem = []byte("/mem")
 
-// opensSensor reports whether e opens a file of the sensor for writing, or its memory in any way.
+// opensSensor reports whether e opens a file of the sensor for writing, or to empty it, or its memory in any way.
 func (c *Ctx) opensSensor(e event.Event, t []byte, p int) bool {
-	if e.Type() != event.SyscallCreatX && e.Bits()&(wasmabi.BitOpenWrite|wasmabi.BitOpenCreate) == 0 {
+	if e.Type() != event.SyscallCreatX && e.Bits()&(wasmabi.BitOpenWrite|wasmabi.BitOpenCreate|wasmabi.BitOpenTruncate) == 0 {
 		path, ok := e.Str(p)
 		return ok && bytes.HasSuffix(path, mem) && c.pathOfSensor(e, t, p, false)
 	}

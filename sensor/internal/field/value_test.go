@@ -114,6 +114,7 @@ var valueTests = []struct{ field, event, want string }{
 	{"evt.is_open_write", "open", "false"},
 	{"evt.is_open_exec", "open", "false"},
 	{"evt.is_open_create", "exit", "false"},
+	{"evt.is_open_truncate", "open", "false"},
 	{"evt.targets_sensor", "open", "false"},
 	{"evt.targets_told", "open", "false"},
 	{"evt.is_io", "thread", "true"},

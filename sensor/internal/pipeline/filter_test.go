@@ -118,6 +118,9 @@ func (k *kernel) makes(r event.Record) bool {
 	if i := in.ParamIndex("flags"); i >= 0 {
 		f := param(r, i)
 		e.Open = uint8(f & 3)
+		if f&openTrunc != 0 {
+			e.Open |= filter.Write
+		}
 		if f&(1<<2|1<<13) != 0 {
 			e.Open |= filter.Create
 		}
@@ -193,7 +196,10 @@ func lookups(t testing.TB, src source) map[int64]bool {
 	return dirs
 }
 
-const atEmptyPath = 0x1000
+const (
+	atEmptyPath = 0x1000
+	openTrunc   = 1 << 8 // O_TRUNC in the event format
+)
 
 // lively is a random world in which directories are opened too, and files used by their fds.
 func lively(seed uint64, n int) source {
@@ -223,7 +229,7 @@ func lively(seed uint64, n int) source {
 				if r.Intn(3) == 0 {
 					res = -int64(1 + r.Intn(20))
 				}
-				record(b.Start(ts, tid, event.SyscallOpenatV2X).Int(res).Int(dir).String(name).Int(int64(1 + r.Intn(3))).Int(0).Int(1).Int(9).Done())
+				record(b.Start(ts, tid, event.SyscallOpenatV2X).Int(res).Int(dir).String(name).Int(int64(1 + r.Intn(3) | openTrunc*r.Intn(2))).Int(0).Int(1).Int(9).Done())
 			case 4:
 				record(b.Start(ts, tid, event.SyscallUnlinkatV2X).Int(-int64(r.Intn(2))).Int(dir).String(name).Int(0).Done())
 			case 5:
@@ -271,6 +277,7 @@ func randomRules(t testing.TB, r *rand.Rand) string {
 	add("evt.is_open_read", "true", "false")
 	add("evt.is_open_write", "true", "false")
 	add("evt.is_open_create", "true", "false")
+	add("evt.is_open_truncate", "true", "false")
 	add("fd.typechar", "f", "d", "4")
 	add("fd.num", "0", "3", "-1", "60")
 	add("fd.sport", "22", "443")

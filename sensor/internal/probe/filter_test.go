@@ -88,6 +88,9 @@ func endedOpen(path string, flags int, res int) *filter.Ended {
 	default:
 		e.Open = filter.Read
 	}
+	if flags&unix.O_TRUNC != 0 {
+		e.Open |= filter.Write
+	}
 	if flags&unix.O_CREAT != 0 {
 		e.Open |= filter.Create
 	}

@@ -9,18 +9,19 @@ import (
 
 // The event format's open flags (driver/ppm_events_public.h).
 const (
-	oDirectory  = 1 << 10
-	oCloexec    = 1 << 12
-	fdUpper     = 1 << 15
-	fdLower     = 1 << 16
-	creatUpper  = 1 << 0
-	creatLower  = 1 << 1
-	atFDCWD     = -100
-	mfdCloexec  = 1 << 0
-	epolCloexec = 1 << 0
-	closeCoex   = 1 << 2      // CLOSE_RANGE_CLOEXEC
-	closeUnshr  = 1 << 1      // CLOSE_RANGE_UNSHARE
-	unknownDir  = "<UNKNOWN>" // what Falco writes for a directory fd that isn't known
+	oDirectory    = 1 << 10
+	oCloexec      = 1 << 12
+	fdUpper       = 1 << 15
+	fdLower       = 1 << 16
+	creatUpper    = 1 << 0
+	creatLower    = 1 << 1
+	atFDCWD       = -100
+	mfdCloexec    = 1 << 0
+	epolCloexec   = 1 << 0
+	closeCoex     = 1 << 2      // CLOSE_RANGE_CLOEXEC
+	closeUnshr    = 1 << 1      // CLOSE_RANGE_UNSHARE
+	resolveInRoot = 1 << 1      // RESOLVE_IN_ROOT, in the event format
+	unknownDir    = "<UNKNOWN>" // what Falco writes for a directory fd that isn't known
 )
 
 // resolve returns name as an absolute path seen from t's directory, cleaned. It is valid until the next use of s.buf.
@@ -45,6 +46,28 @@ func (s *State) resolveAt(t uint32, dirfd int64, name []byte) ([]byte, bool) {
 	const n = len(unknownDir)
 	b := append(s.buf[:0], unknownDir...)
 	return b[:n+len(appendParts(b[n:n], name))], false
+}
+
+// resolveIn is resolveAt with that directory as the root of name, above which ".." doesn't lead (openat2(2), RESOLVE_IN_ROOT).
+func (s *State) resolveIn(t uint32, dirfd int64, name []byte) ([]byte, bool) {
+	dir := []byte(nil)
+	if dirfd == atFDCWD {
+		dir = s.a.Strings.Get(get32(s.rec(t), wasmabi.ThreadCwd))
+	} else if f := s.OpenFile(t, dirfd); f != 0 {
+		dir = s.a.Strings.Get(get32(s.a.Files.Record(f), wasmabi.FileName))
+	}
+	known := len(dir) > 0 && dir[0] == '/'
+	if !known {
+		dir = []byte(unknownDir)
+	}
+	dir = bytes.TrimSuffix(dir, []byte{'/'}) // the current directory ends in one, and the root is one
+	b := append(s.buf[:0], dir...)
+	n := len(b)
+	in := appendParts(append(b[n:n:n], '/'), name)
+	if len(in) == 1 && n > 0 {
+		return b, known
+	}
+	return append(b, in...), known
 }
 
 // setName names the file in slot f; raw is the name as the program gave it, kept when it differs.
@@ -85,6 +108,7 @@ func (s *State) openEvent(c *call) {
 		dirfd      int64 = atFDCWD
 		known            = true
 		whole      bool  // the name is the kernel's own path
+		inRoot     bool  // the directory is the root of the name
 	)
 	r := c.r
 	switch r.Type() {
@@ -108,6 +132,7 @@ func (s *State) openEvent(c *call) {
 		name, named = paramStr(r, 2)
 		flags, mode, dev, iIno = paramFlags(r, 3), paramFlags(r, 4), paramFlags(r, 6), 7
 		dirfd, known = param64(r, 1)
+		inRoot = paramFlags(r, 5)&resolveInRoot != 0
 	case event.SyscallOpenByHandleAtX:
 		name, named = paramStr(r, 3)
 		flags, dev, iIno = paramFlags(r, 2), paramFlags(r, 4), 5
@@ -135,7 +160,11 @@ func (s *State) openEvent(c *call) {
 		if !known {
 			dirfd = -1
 		}
-		path, ok := s.resolveAt(t, dirfd, name)
+		resolve := s.resolveAt
+		if inRoot {
+			resolve = s.resolveIn
+		}
+		path, ok := resolve(t, dirfd, name)
 		if !ok {
 			rec[wasmabi.FileBits] |= wasmabi.FileNameCut
 		}

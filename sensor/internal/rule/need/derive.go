@@ -60,7 +60,7 @@ func (d *derivation) test(t *check.Test, negated bool) alternatives {
 		return d.typed(t, negated)
 	case "evt.failed":
 		return results(boolResult(t, negated, failure, success))
-	case "evt.is_open_read", "evt.is_open_write", "evt.is_open_create", "evt.is_open_exec":
+	case "evt.is_open_read", "evt.is_open_write", "evt.is_open_create", "evt.is_open_exec", "evt.is_open_truncate":
 		return d.opened(t, negated)
 	case "evt.targets_sensor":
 		const yes, no = 1, 2
@@ -220,7 +220,7 @@ func (d *derivation) opened(t *check.Test, negated bool) alternatives {
 	switch t.Field.Name {
 	case "evt.is_open_read":
 		a.open = openRead
-	case "evt.is_open_write":
+	case "evt.is_open_write", "evt.is_open_truncate": // the kernel's filter takes one for the other
 		a.open = openWrite
 	case "evt.is_open_create": // the file was made
 		a.open, a.result = openCreate, success
