@@ -96,6 +96,24 @@ func attackOnce(f []string) error {
 			file.Close()
 		}
 		return err
+	case "empty": // which opening for reading does with O_TRUNC
+		file, err := os.OpenFile(f[1], os.O_RDONLY|os.O_TRUNC, 0)
+		if err == nil {
+			file.Close()
+		}
+		return err
+	case "inroot": // by a folder that was opened as the root of its own path
+		up, err := unix.Open(filepath.Dir(filepath.Dir(f[1])), unix.O_PATH, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(up)
+		dir, err := unix.Openat2(up, "/"+filepath.Base(filepath.Dir(f[1])), &unix.OpenHow{Flags: unix.O_PATH, Resolve: unix.RESOLVE_IN_ROOT})
+		if err != nil {
+			return err
+		}
+		defer unix.Close(dir)
+		return unix.Fchmodat(dir, filepath.Base(f[1]), 0o600, 0)
 	case "read":
 		_, err := os.ReadFile(f[1])
 		return err
@@ -255,6 +273,10 @@ func TestProtected(t *testing.T) {
 		{"chmod " + conf, changed, "event=fchmodat"},
 		{"truncate " + other, "", ""},
 		{"truncate " + conf, changed, "event=truncate"},
+		{"empty " + other, "", ""},
+		{"empty " + conf, changed, "event=openat"},
+		{"inroot " + other, "", ""},
+		{"inroot " + conf, changed, "event=fchmodat"},
 		{"setxattr " + other, "", ""},
 		{"setxattr " + conf, changed, "event=setxattr"},
 		{"fsetxattr " + other, "", ""},
