@@ -137,7 +137,7 @@ func (s *State) cloned(c *call) {
 				if pid != tid {
 					s.ids(src, pid, ptid, pid, pid)
 				}
-				s.program(src, r)
+				s.program(src, r, true)
 				s.cloneCreds(src, r)
 				s.link(src, true)
 			}
@@ -223,7 +223,7 @@ func (s *State) makeChild(c *call, tid, pid, ptid, vtid, vpid int64, flags, src 
 	if v, ok := param64(c.r, pPidnsStart); ok {
 		put64(rec, wasmabi.ThreadPidnsInitTs, uint64(v))
 	}
-	s.program(t, c.r)
+	s.program(t, c.r, src != 0)
 	s.setUsage(t, c.r)
 	s.cloneCreds(t, c.r)
 	if flags&cloneNewUser != 0 {
@@ -309,7 +309,7 @@ func (s *State) fillFromClone(t uint32, r event.Record) {
 	}
 	s.side[t].bits &^= guessed
 	s.ids(t, pid, ptid, vtid, vpid)
-	s.program(t, r)
+	s.program(t, r, true)
 	s.setUsage(t, r)
 	s.cloneCreds(t, r)
 	s.link(t, true)
@@ -337,17 +337,28 @@ func (s *State) inherit(t, src uint32) {
 	d.bits |= o.bits & (keepCaps | noFixup)
 }
 
-// program sets what clone and exec events say alike about the program that t runs.
-func (s *State) program(t uint32, r event.Record) {
+// program sets what clone and exec events say alike about the program that t runs. What an event lacks stays as it is when t ran that
+// program before: the page that the arguments lie on can't always be read.
+func (s *State) program(t uint32, r event.Record, before bool) {
 	rec := s.rec(t)
-	exe, _ := paramStr(r, pExe)
-	s.setText(t, wasmabi.ThreadExe, exe)
+	exe, ok := paramStr(r, pExe)
+	if !ok && before {
+		exe = s.a.Strings.Get(get32(rec, wasmabi.ThreadExe))
+	}
 	comm, ok := paramStr(r, pComm)
-	if !ok {
+	switch {
+	case ok:
+	case before && get32(rec, wasmabi.ThreadComm) != 0:
+		comm = s.a.Strings.Get(get32(rec, wasmabi.ThreadComm))
+	default:
 		comm = exe
 	}
+	args, ok := paramBuf(r, pArgs)
+	if !ok && before {
+		args = s.a.Private.Get(get32(rec, wasmabi.ThreadArgs))
+	}
+	s.setText(t, wasmabi.ThreadExe, exe)
 	s.setText(t, wasmabi.ThreadComm, comm)
-	args, _ := paramBuf(r, pArgs)
 	s.setArgs(t, comm, args)
 	if cwd, ok := paramStr(r, pCwd); ok && len(cwd) > 0 && cwd[0] == '/' {
 		s.setCwd(t, cwd)
@@ -456,7 +467,7 @@ func (s *State) exec(c *call) {
 	d.bits &^= guessed | gone
 	puti64(rec, wasmabi.ThreadPid, tid)
 	put64(rec, wasmabi.ThreadExecTs, r.TS())
-	s.program(t, r)
+	s.program(t, r, false)
 	s.setUsage(t, r)
 	if env, ok := paramBuf(r, pEnv); ok {
 		s.setEnv(t, env)
