@@ -54,6 +54,11 @@ An event is made when its call ends. What it says was read then, and not when th
 | path | a path in the program's memory, which another thread may change between the kernel's reading and ours. With ` + "`probe.exact_paths`" + ` the kernel's own copy, where that could be kept: then ` + "`evt.path_exact`" + ` is true, and ` + "`evt.path_changed`" + ` when the memory held something else in the end |
 | memory | anything else in the program's memory: it may have been changed, and be what the kernel never saw |
 
+What lies in the program's memory can only be read where no page fault is needed for it: not from a page that is swapped out, and on an
+ARMv8.0 core not from one that was so long not used that the kernel has taken its mark of access. Then the parameter is missing, and counted.
+What a call has just been given is there; the arguments of a program that has run for hours need not be, when it forks. ` + "`proc.exe`" + `
+and ` + "`proc.args`" + ` of its child are those of the program all the same, from what was known of it.
+
 Events of a successful exec have the new program's arguments and environment from its memory before its first instruction, and the
 file's path (` + "`filename`" + `, ` + "`trusted_exepath`" + `) from the kernel; of a failed one filename is from the program's memory. Flags of clone3 are from memory where the new task itself
 doesn't show them. A symbolic link that is changed between the kernel's walk and a later look at the same path is another matter: only
