@@ -16,11 +16,11 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	ProbeMapAllMarks             = "all_marks"
 	ProbeMapCalls                = "calls"
 	ProbeMapCpus                 = "cpus"
 	ProbeMapFilters              = "filters"
 	ProbeMapGuarded              = "guarded"
+	ProbeMapMarked               = "marked"
 	ProbeMapMarks                = "marks"
 	ProbeMapNames                = "names"
 	ProbeMapNoName               = "no_name"
@@ -257,6 +257,9 @@ const (
 	ProbeVarPayloadPort          = "payload_port"
 	ProbeVarRealtime             = "realtime"
 	ProbeVarRingBytes            = "ring_bytes"
+	ProbeVarSelfCalls            = "self_calls"
+	ProbeVarSelfExits            = "self_exits"
+	ProbeVarSelfForks            = "self_forks"
 	ProbeVarSelfMntNs            = "self_mnt_ns"
 	ProbeVarSelfTgid             = "self_tgid"
 	ProbeVarSigreturnNr          = "sigreturn_nr"
@@ -521,16 +524,16 @@ type ProbeProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeMapSpecs struct {
-	AllMarks *ebpf.MapSpec `ebpf:"all_marks"`
-	Calls    *ebpf.MapSpec `ebpf:"calls"`
-	Cpus     *ebpf.MapSpec `ebpf:"cpus"`
-	Filters  *ebpf.MapSpec `ebpf:"filters"`
-	Guarded  *ebpf.MapSpec `ebpf:"guarded"`
-	Marks    *ebpf.MapSpec `ebpf:"marks"`
-	Names    *ebpf.MapSpec `ebpf:"names"`
-	NoName   *ebpf.MapSpec `ebpf:"no_name"`
-	Opens    *ebpf.MapSpec `ebpf:"opens"`
-	Ring     *ebpf.MapSpec `ebpf:"ring"`
+	Calls   *ebpf.MapSpec `ebpf:"calls"`
+	Cpus    *ebpf.MapSpec `ebpf:"cpus"`
+	Filters *ebpf.MapSpec `ebpf:"filters"`
+	Guarded *ebpf.MapSpec `ebpf:"guarded"`
+	Marked  *ebpf.MapSpec `ebpf:"marked"`
+	Marks   *ebpf.MapSpec `ebpf:"marks"`
+	Names   *ebpf.MapSpec `ebpf:"names"`
+	NoName  *ebpf.MapSpec `ebpf:"no_name"`
+	Opens   *ebpf.MapSpec `ebpf:"opens"`
+	Ring    *ebpf.MapSpec `ebpf:"ring"`
 }
 
 // ProbeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -563,6 +566,9 @@ type ProbeVariableSpecs struct {
 	PayloadPort    *ebpf.VariableSpec `ebpf:"payload_port"`
 	Realtime       *ebpf.VariableSpec `ebpf:"realtime"`
 	RingBytes      *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	SelfCalls      *ebpf.VariableSpec `ebpf:"self_calls"`
+	SelfExits      *ebpf.VariableSpec `ebpf:"self_exits"`
+	SelfForks      *ebpf.VariableSpec `ebpf:"self_forks"`
 	SelfMntNs      *ebpf.VariableSpec `ebpf:"self_mnt_ns"`
 	SelfTgid       *ebpf.VariableSpec `ebpf:"self_tgid"`
 	SigreturnNr    *ebpf.VariableSpec `ebpf:"sigreturn_nr"`
@@ -594,25 +600,25 @@ func (o *ProbeObjects) Close() error {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbeMaps struct {
-	AllMarks *ebpf.Map `ebpf:"all_marks"`
-	Calls    *ebpf.Map `ebpf:"calls"`
-	Cpus     *ebpf.Map `ebpf:"cpus"`
-	Filters  *ebpf.Map `ebpf:"filters"`
-	Guarded  *ebpf.Map `ebpf:"guarded"`
-	Marks    *ebpf.Map `ebpf:"marks"`
-	Names    *ebpf.Map `ebpf:"names"`
-	NoName   *ebpf.Map `ebpf:"no_name"`
-	Opens    *ebpf.Map `ebpf:"opens"`
-	Ring     *ebpf.Map `ebpf:"ring"`
+	Calls   *ebpf.Map `ebpf:"calls"`
+	Cpus    *ebpf.Map `ebpf:"cpus"`
+	Filters *ebpf.Map `ebpf:"filters"`
+	Guarded *ebpf.Map `ebpf:"guarded"`
+	Marked  *ebpf.Map `ebpf:"marked"`
+	Marks   *ebpf.Map `ebpf:"marks"`
+	Names   *ebpf.Map `ebpf:"names"`
+	NoName  *ebpf.Map `ebpf:"no_name"`
+	Opens   *ebpf.Map `ebpf:"opens"`
+	Ring    *ebpf.Map `ebpf:"ring"`
 }
 
 func (m *ProbeMaps) Close() error {
 	return _ProbeClose(
-		m.AllMarks,
 		m.Calls,
 		m.Cpus,
 		m.Filters,
 		m.Guarded,
+		m.Marked,
 		m.Marks,
 		m.Names,
 		m.NoName,
@@ -651,6 +657,9 @@ type ProbeVariables struct {
 	PayloadPort    *ebpf.Variable `ebpf:"payload_port"`
 	Realtime       *ebpf.Variable `ebpf:"realtime"`
 	RingBytes      *ebpf.Variable `ebpf:"ring_bytes"`
+	SelfCalls      *ebpf.Variable `ebpf:"self_calls"`
+	SelfExits      *ebpf.Variable `ebpf:"self_exits"`
+	SelfForks      *ebpf.Variable `ebpf:"self_forks"`
 	SelfMntNs      *ebpf.Variable `ebpf:"self_mnt_ns"`
 	SelfTgid       *ebpf.Variable `ebpf:"self_tgid"`
 	SigreturnNr    *ebpf.Variable `ebpf:"sigreturn_nr"`

@@ -16,10 +16,10 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	UringMapAllMarks          = "all_marks"
 	UringMapCalls             = "calls"
 	UringMapCpus              = "cpus"
 	UringMapFilters           = "filters"
+	UringMapMarked            = "marked"
 	UringMapMarks             = "marks"
 	UringMapNames             = "names"
 	UringMapNoName            = "no_name"
@@ -91,6 +91,9 @@ const (
 	UringVarPayloadPort       = "payload_port"
 	UringVarRealtime          = "realtime"
 	UringVarRingBytes         = "ring_bytes"
+	UringVarSelfCalls         = "self_calls"
+	UringVarSelfExits         = "self_exits"
+	UringVarSelfForks         = "self_forks"
 	UringVarSelfTgid          = "self_tgid"
 	UringVarSigreturnNr       = "sigreturn_nr"
 	UringVarSlotOf            = "slot_of"
@@ -191,10 +194,10 @@ type UringProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type UringMapSpecs struct {
-	AllMarks    *ebpf.MapSpec `ebpf:"all_marks"`
 	Calls       *ebpf.MapSpec `ebpf:"calls"`
 	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
 	Filters     *ebpf.MapSpec `ebpf:"filters"`
+	Marked      *ebpf.MapSpec `ebpf:"marked"`
 	Marks       *ebpf.MapSpec `ebpf:"marks"`
 	Names       *ebpf.MapSpec `ebpf:"names"`
 	NoName      *ebpf.MapSpec `ebpf:"no_name"`
@@ -234,6 +237,9 @@ type UringVariableSpecs struct {
 	PayloadPort       *ebpf.VariableSpec `ebpf:"payload_port"`
 	Realtime          *ebpf.VariableSpec `ebpf:"realtime"`
 	RingBytes         *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	SelfCalls         *ebpf.VariableSpec `ebpf:"self_calls"`
+	SelfExits         *ebpf.VariableSpec `ebpf:"self_exits"`
+	SelfForks         *ebpf.VariableSpec `ebpf:"self_forks"`
 	SelfTgid          *ebpf.VariableSpec `ebpf:"self_tgid"`
 	SigreturnNr       *ebpf.VariableSpec `ebpf:"sigreturn_nr"`
 	SlotOf            *ebpf.VariableSpec `ebpf:"slot_of"`
@@ -268,10 +274,10 @@ func (o *UringObjects) Close() error {
 //
 // It can be passed to LoadUringObjects or ebpf.CollectionSpec.LoadAndAssign.
 type UringMaps struct {
-	AllMarks    *ebpf.Map `ebpf:"all_marks"`
 	Calls       *ebpf.Map `ebpf:"calls"`
 	Cpus        *ebpf.Map `ebpf:"cpus"`
 	Filters     *ebpf.Map `ebpf:"filters"`
+	Marked      *ebpf.Map `ebpf:"marked"`
 	Marks       *ebpf.Map `ebpf:"marks"`
 	Names       *ebpf.Map `ebpf:"names"`
 	NoName      *ebpf.Map `ebpf:"no_name"`
@@ -287,10 +293,10 @@ type UringMaps struct {
 
 func (m *UringMaps) Close() error {
 	return _UringClose(
-		m.AllMarks,
 		m.Calls,
 		m.Cpus,
 		m.Filters,
+		m.Marked,
 		m.Marks,
 		m.Names,
 		m.NoName,
@@ -331,6 +337,9 @@ type UringVariables struct {
 	PayloadPort       *ebpf.Variable `ebpf:"payload_port"`
 	Realtime          *ebpf.Variable `ebpf:"realtime"`
 	RingBytes         *ebpf.Variable `ebpf:"ring_bytes"`
+	SelfCalls         *ebpf.Variable `ebpf:"self_calls"`
+	SelfExits         *ebpf.Variable `ebpf:"self_exits"`
+	SelfForks         *ebpf.Variable `ebpf:"self_forks"`
 	SelfTgid          *ebpf.Variable `ebpf:"self_tgid"`
 	SigreturnNr       *ebpf.Variable `ebpf:"sigreturn_nr"`
 	SlotOf            *ebpf.Variable `ebpf:"slot_of"`

@@ -3,7 +3,7 @@
 #ifndef SHIKRA_DISPATCH_H
 #define SHIKRA_DISPATCH_H
 
-/* Whether the call c->regs, that ends with ret, is one of those wanted. Fills in nr and, of one that is, compat and slot. */
+/* Whether the call c->regs, that ends with ret, is one of those wanted. Fills in nr and, of one that is, task, compat and slot. */
 __inline_always bool dispatch__wants(struct call *c, s64 ret)
 {
 	c->nr = read__nr(c->regs);
@@ -13,7 +13,8 @@ __inline_always bool dispatch__wants(struct call *c, s64 ret)
 		u64 bit = 1ULL << (c->nr % 64);
 		if (!((wanted[0][word] | wanted[1][word]) & bit))
 			return false;
-		c->compat = read__compat();
+		c->task = read__task();
+		c->compat = read__compat(c->task);
 		if (!(wanted[c->compat][word] & bit))
 			return false;
 		if (read__is_exec_end(c))
@@ -24,6 +25,7 @@ __inline_always bool dispatch__wants(struct call *c, s64 ret)
 		u32 want = wanted_beyond;
 		if (!want || !(want & (read__is_sigreturn(c->nr, ret) ? WANTED_SIGRETURN : WANTED_UNKNOWN)))
 			return false;
+		c->task = read__task();
 	}
 	c->slot = read__slot(c);
 	return true;
@@ -32,7 +34,7 @@ __inline_always bool dispatch__wants(struct call *c, s64 ret)
 /* Whether a wanted call is the sensor's own, or nobody can use its event. */
 __inline_always bool dispatch__drops(const struct call *c, s64 ret)
 {
-	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	u32 tgid = read__tgid(c->task);
 	if (tgid == self_tgid) {
 		__sync_fetch_and_add(&self_calls, 1);
 		return true;
@@ -40,7 +42,7 @@ __inline_always bool dispatch__drops(const struct call *c, s64 ret)
 	if (!filter_on || !filter__drops(c, read__ret(c->compat, ret), tgid))
 		return false;
 	if (exact || exact_files)
-		names__forget((u32)bpf_get_current_pid_tgid(), 31);
+		names__forget(read__tid(c->task), 31);
 	return true;
 }
 

@@ -74,28 +74,37 @@ volatile u32 filter_on;
 volatile u32 marks_off;
 
 /*
- * Which fds of a process state may know, a byte each. A process that isn't here has them all, so that one for which there is
- * no room only costs events. Bytes and not bits, since threads of one process write them at the same time. Nothing takes an
- * entry away while its process lives: it would be another's while a program still writes to it.
+ * Which fds of a process state may know: four of them in a word, a byte each in its lower half, and in its upper half the
+ * process. A process whose words are another's has them all, so that one for which there is no room only costs events. Bytes
+ * and not bits, since threads of one process write them at the same time.
+ *
+ * A process's place is that of its number's lowest bits, in an array, where looking takes no call. Each word says whose it
+ * is, so that one that is being written by another CPU is either taken for what it was or for what it becomes.
  */
 struct fd_marks {
-	u8 fd[FDS];
+	u64 word[FDS / 4];
 };
 
+#define MARKS 2048
+#define MARKED_ALL 0x01010101ULL /* four fds that state may know */
+
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MARKS);
 	__type(key, u32);
 	__type(value, struct fd_marks);
 } marks SEC(".maps");
 
-/* What a process is given that comes into marks: ones, written by the loader. */
+/*
+ * Whose the places in marks are. Nothing takes one away while its process lives: it would be another's while a program still
+ * writes to it. What nobody has is zero.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MARKS);
 	__type(key, u32);
-	__type(value, struct fd_marks);
-} all_marks SEC(".maps");
+	__type(value, u32);
+} marked SEC(".maps");
 
 /* The compiler knows the bounds and would leave the mask out that verifiers before 5.12 need. */
 __inline_always u64 marks__place(s64 fd)
@@ -105,36 +114,80 @@ __inline_always u64 marks__place(s64 fd)
 	return i & (FDS - 1);
 }
 
+/* The place in marks where the process's would be. */
+__inline_always struct fd_marks *marks__of(u32 tgid)
+{
+	u32 i = tgid & (MARKS - 1);
+	return bpf_map_lookup_elem(&marks, &i);
+}
+
+/* Takes the place in marks for the process. False when another has it. */
+__inline_always bool marks__claim(u32 tgid)
+{
+	u32 i = tgid & (MARKS - 1);
+	return !bpf_map_update_elem(&marked, &i, &tgid, BPF_NOEXIST);
+}
+
+/* The process has no marks any more. */
+__inline_always void marks__forget(u32 tgid)
+{
+	u32 i = tgid & (MARKS - 1);
+	u32 *who = bpf_map_lookup_elem(&marked, &i);
+	struct fd_marks *m = marks__of(tgid);
+	if (!who || *who != tgid || !m)
+		return;
+#pragma unroll
+	for (int k = 0; k < FDS / 4; k++)
+		*(volatile u64 *)&m->word[k] = 0;
+	bpf_map_delete_elem(&marked, &i);
+}
+
+/*
+ * The word of the fd at place i, and its byte in it. 5.10's verifier has forgotten the bounds of what was kept on the stack
+ * meanwhile, so that the mask comes last.
+ */
+__inline_always volatile u64 *marks__word(struct fd_marks *m, u64 i)
+{
+	i *= sizeof(u64) / 4;
+	opaque(i);
+	return (volatile u64 *)((u8 *)m + (i & (sizeof(*m) - sizeof(u64))));
+}
+
+__inline_always volatile u8 *marks__byte(struct fd_marks *m, u64 i)
+{
+	i = (i & ~3ULL) * (sizeof(u64) / 4) + (i & 3);
+	opaque(i);
+	return (volatile u8 *)m + (i & (sizeof(*m) - 1));
+}
+
 /* State knows fd of the process from now on. */
 __inline_always void marks__set(u32 tgid, s64 fd)
 {
-	struct fd_marks *m = bpf_map_lookup_elem(&marks, &tgid);
-	if (m && fd >= 0)
-		m->fd[marks__place(fd)] = 1;
+	struct fd_marks *m = marks__of(tgid);
+	u64 i = marks__place(fd);
+	if (m && fd >= 0 && *marks__word(m, i) >> 32 == tgid)
+		*marks__byte(m, i) = 1;
 }
 
 /* Whether state may know fd, which is closed: it doesn't any more. */
 __inline_always bool marks__clear(u32 tgid, s64 fd)
 {
-	struct fd_marks *m = bpf_map_lookup_elem(&marks, &tgid);
+	struct fd_marks *m = marks__of(tgid);
 	u64 i = marks__place(fd);
-	if (unlikely(!m)) {
-		u32 zero = 0;
-		struct fd_marks *all = bpf_map_lookup_elem(&all_marks, &zero);
-		if (!all)
-			return true;
-		bpf_map_update_elem(&marks, &tgid, all, BPF_NOEXIST);
-		m = bpf_map_lookup_elem(&marks, &tgid);
-		if (!m)
-			return true;
-		if (i < FDS - 1)
-			m->fd[i] = 0;
+	if (!m)
 		return true;
-	}
-	if (!m->fd[i])
+	u64 word = *marks__word(m, i);
+	if (unlikely(word >> 32 != tgid)) {
+		if (!marks__claim(tgid))
+			return true;
+#pragma unroll
+		for (int k = 0; k < FDS / 4; k++)
+			*(volatile u64 *)&m->word[k] = (u64)tgid << 32 | MARKED_ALL;
+	} else if (!(word >> 8 * (i & 3) & 0xFF)) {
 		return marks_off;
+	}
 	if (i < FDS - 1)
-		m->fd[i] = 0;
+		*marks__byte(m, i) = 0;
 	return true;
 }
 
@@ -143,19 +196,21 @@ __inline_always void marks__all(u32 tgid)
 {
 	if (!filter_on)
 		return;
-	struct fd_marks *m = bpf_map_lookup_elem(&marks, &tgid);
+	struct fd_marks *m = marks__of(tgid);
 	if (!m)
 		return;
 #pragma unroll
-	for (int i = 0; i < FDS / 8; i++)
-		((volatile u64 *)m->fd)[i] = EACH_BYTE;
+	for (int k = 0; k < FDS / 4; k++) {
+		if (*(volatile u64 *)&m->word[k] >> 32 == tgid)
+			*(volatile u32 *)&m->word[k] = MARKED_ALL;
+	}
 }
 
 /* A thread ends: with the last one the process's marks do. */
 __inline_always void marks__exit(struct task_struct *t, u32 tgid)
 {
 	if (filter_on && !READ(READ(t, signal), live.counter))
-		bpf_map_delete_elem(&marks, &tgid);
+		marks__forget(tgid);
 }
 
 /* A new process has the fds of the one that forked it. */
@@ -169,9 +224,15 @@ __inline_always void marks__fork(struct task_struct *parent, struct task_struct 
 		marks_off = 1;
 	if (from == to)
 		return;
-	struct fd_marks *m = bpf_map_lookup_elem(&marks, &from);
-	if (!m || bpf_map_update_elem(&marks, &to, m, BPF_ANY))
-		bpf_map_delete_elem(&marks, &to);
+	marks__forget(to); /* an earlier process's of that number, whose end wasn't seen */
+	struct fd_marks *m = marks__of(from), *n = marks__of(to);
+	if (!m || !n || *(volatile u64 *)m->word >> 32 != from || !marks__claim(to))
+		return;
+#pragma unroll
+	for (int k = 0; k < FDS / 4; k++) {
+		u64 word = *(volatile u64 *)&m->word[k];
+		*(volatile u64 *)&n->word[k] = (u64)to << 32 | (word >> 32 == from ? (u32)word : MARKED_ALL);
+	}
 }
 
 /* 0x80 in every byte of v that is 0. */
@@ -194,7 +255,7 @@ __inline_always u64 filter__arg(const struct call *c, u8 i)
 __inline_always u32 filter__path(const struct filters *v, const struct filter *f, struct cpu *c, const struct call *call)
 {
 	u64 *w = c->filter_path, ptr = filter__arg(call, f->path_arg);
-	struct kept_name *kept = exact ? names__find((u32)bpf_get_current_pid_tgid(), call->nr, f->path_arg, ptr) : NULL;
+	struct kept_name *kept = exact ? names__find(read__tid(call->task), call->nr, f->path_arg, ptr) : NULL;
 	s64 n;
 	if (kept)
 		n = bpf_probe_read_kernel_str(w, FILTER_PATH_MAX, kept->s);
@@ -243,12 +304,15 @@ __inline_always u32 filter__open(const struct filter *f, u64 flags)
 }
 
 /*
- * The ways that the ports of the socket fit; all for a datagram socket, each of whose messages may go elsewhere, and for one that
- * isn't connected any more: state may know whom it was connected to.
+ * The ways that the ports of the socket, the call's first argument, fit. All for a datagram socket, each of whose messages may
+ * go elsewhere, and for one that isn't connected any more, of which state may know what it was; of ia32's socketcall(2) too,
+ * whose arguments lie in memory.
  */
-__inline_always u32 filter__port(const struct filter *f, s64 fd)
+__inline_always u32 filter__port(const struct filter *f, const struct call *c)
 {
-	struct sock *sk = read__sock(fd);
+	if (read__is_multiplexer(c))
+		return ~0u;
+	struct sock *sk = read__sock(read__int(c, 0));
 	if (!sk)
 		return f->no_port;
 	u16 family = READ(sk, __sk_common.skc_family);
@@ -268,9 +332,9 @@ __inline_always u32 filter__port(const struct filter *f, s64 fd)
 	return ways;
 }
 
-__inline_always bool filter__opened_directory(s64 fd)
+__inline_always bool filter__opened_directory(struct task_struct *t, s64 fd)
 {
-	struct file *file = read__file(read__task(), fd);
+	struct file *file = read__file(t, fd);
 	return !file || (READ(READ(file, f_inode), i_mode) & S_IFMT) == S_IFDIR;
 }
 
@@ -346,9 +410,9 @@ __inline_always bool filter__drops(const struct call *c, s64 ret, u32 tgid)
 		}
 	}
 	if (unlikely(!(ways & free) && ways & ~f->no_port))
-		ways &= filter__port(f, read__int(c, 0));
+		ways &= filter__port(f, c);
 	/* No directory is opened for writing. */
-	if (!ways && ret >= 0 && what & FILTER_OPENS && !writes && filter__opened_directory(ret))
+	if (!ways && ret >= 0 && what & FILTER_OPENS && !writes && filter__opened_directory(c->task, ret))
 		ways = 1;
 	if (!ways) {
 		filter__count(c);

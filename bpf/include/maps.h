@@ -12,6 +12,8 @@
 enum { LOST_RING, LOST_BUSY, LOST_TURN, LOST_REQUEST, LOST_CAUSES };
 #define PATH_MAX 4096
 #define NAME_MAX 256
+#define CGROUP_KEYS 6
+#define CGROUPS_MAX 1024 /* bytes of a task's cgroups that are kept for the next task */
 #define FILTER_PATH_MAX 256 /* bytes; the filter doesn't judge longer paths */
 
 /* What became of one system call's events: counts, one for each CPU. */
@@ -38,6 +40,8 @@ struct cpu {
 	u64 lost[LOST_CAUSES][TYPES]; /* by cause and event type */
 	u64 filtered[SLOTS]; /* by slot: events that nobody could use, and that weren't made */
 	u64 forget[3];   /* see read_core.h */
+	u64 cgroups_of[CGROUP_KEYS], cgroups_at, cgroups_len; /* of what, when and how long cgroups is; see store_path.h */
+	u8 cgroups[CGROUPS_MAX];
 	u8 rec[RECORD_HEADER + BODY_MAX + STRING_MAX + 8];
 	u8 path[PATH_MAX + NAME_MAX]; /* a path is built backwards, ending at PATH_MAX */
 	u8 name[NAME_MAX]; /* one component of it */

@@ -56,7 +56,7 @@ __inline_always struct opened read__opened(const struct call *c, s64 fd)
 	struct opened o = {};
 	if (fd < 0)
 		return o;
-	struct file *f = read__file(read__task(), fd);
+	struct file *f = read__file(c->task, fd);
 	if (f) {
 		struct inode *inode = READ(f, f_inode);
 		struct super_block *sb = READ(inode, i_sb);

@@ -50,16 +50,39 @@ __inline_always struct task_struct *read__task(void)
 	return (struct task_struct *)bpf_get_current_task();
 }
 
-/* Whether the call that ends is a 32-bit one on a 64-bit kernel. */
-__inline_always u32 read__compat(void)
+/* Whether the call under way in t, the task that runs, is a 32-bit one on a 64-bit kernel. */
+__inline_always u32 read__compat(struct task_struct *t)
 {
 #if defined(__TARGET_ARCH_x86)
-	return !!(READ(read__task(), thread_info.status) & 2); /* TS_COMPAT, arch/x86/include/asm/thread_info.h */
+	return !!(READ(t, thread_info.status) & 2); /* TS_COMPAT, arch/x86/include/asm/thread_info.h */
 #elif defined(__TARGET_ARCH_arm64)
-	return !!(READ(read__task(), thread_info.flags) & (1 << 22)); /* TIF_32BIT, arch/arm64/include/asm/thread_info.h */
+	return !!(READ(t, thread_info.flags) & (1 << 22)); /* TIF_32BIT, arch/arm64/include/asm/thread_info.h */
 #else
 	return 0;
 #endif
+}
+
+/*
+ * The process and the thread of t, the task that runs. A load costs nothing beside the call of a helper, whose return alone is
+ * some 8 ns where the kernel guards returns (CONFIG_MITIGATION_SRSO); where READ is a helper itself, the one that knows both
+ * is cheaper.
+ */
+__inline_always u32 read__tgid(struct task_struct *t)
+{
+#if !defined(__TARGET_ARCH_arm)
+	if (bpf_rdonly_cast)
+		return READ(t, tgid);
+#endif
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+__inline_always u32 read__tid(struct task_struct *t)
+{
+#if !defined(__TARGET_ARCH_arm)
+	if (bpf_rdonly_cast)
+		return READ(t, pid);
+#endif
+	return bpf_get_current_pid_tgid();
 }
 
 #if defined(__TARGET_ARCH_arm)
@@ -91,6 +114,7 @@ struct call {
 	void *ctx;
 	struct pt_regs *regs;
 	struct cpu *cpu;
+	struct task_struct *task; /* the one that runs */
 	u32 nr, compat, tid;
 	u32 slot; /* its place in the sensor's table plus one */
 #ifdef URING

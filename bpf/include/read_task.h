@@ -11,6 +11,8 @@ __inline_always s64 read__pid_at(struct pid *pid, u32 level)
 	struct upid up = {};
 	if (!pid || READ(pid, level) < level)
 		return 0;
+	if (level == 0)
+		return READ(pid, numbers[0].nr);
 	/* An index that isn't a constant can't go through READ. */
 	bpf_probe_read_kernel(&up, sizeof(up), (u8 *)&pid->numbers[0] + sizeof(struct upid) * (u64)level);
 	return up.nr;

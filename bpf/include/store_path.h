@@ -36,9 +36,25 @@ __inline_always void path__begin(struct cpu *c)
 	*(volatile u64 *)&c->path_at = PATH_MAX;
 }
 
-/* Builds the path of dentry under vm. False when it was cut. */
-__inline_always bool path__of_dentry(struct cpu *c, struct dentry *d, struct vfsmount *vm)
+/*
+ * A function of its own that takes numbers: the verifier looks at it once, not wherever it is called in each state it is called
+ * in. Loops that follow what READ gives cost 6.18's verifier some six times what they cost others' otherwise. 32-bit Arm's
+ * compiler has no calls between functions.
+ */
+#if defined(__TARGET_ARCH_arm)
+#define VERIFIED_ONCE __inline_always
+#else
+#define VERIFIED_ONCE __attribute__((noinline))
+#endif
+
+/* Builds the path of the dentry at dentry under the vfsmount at vfsmount. 0 when it was cut. */
+VERIFIED_ONCE int path__build(u64 dentry, u64 vfsmount)
 {
+	struct cpu *c = submit__cpu();
+	if (!c)
+		return 0;
+	struct dentry *d = (void *)dentry;
+	struct vfsmount *vm = (void *)vfsmount;
 	struct mount *m = (void *)vm - bpf_core_field_offset(struct mount, mnt);
 	struct dentry *root = READ(vm, mnt_root);
 	path__begin(c);
@@ -53,17 +69,17 @@ __inline_always bool path__of_dentry(struct cpu *c, struct dentry *d, struct vfs
 		if (d == root || d == parent) {
 			struct mount *up = READ(m, mnt_parent);
 			if (up == m)
-				return true;
+				return 1;
 			d = READ(m, mnt_mountpoint);
 			m = up;
 			root = READ(m, mnt.mnt_root);
 			continue;
 		}
 		if (!path__prepend(c, READ(d, d_name.name), READ(d, d_name.len) & (NAME_MAX - 1)))
-			return false;
+			return 0;
 		d = parent;
 	}
-	return false;
+	return 0;
 }
 
 /* Stores the path that was built, and after it a NUL; "/" when it is empty. */
@@ -91,7 +107,7 @@ __inline_always void store__dentry(struct rec *r, struct dentry *d, struct vfsmo
 		store__missing(r);
 		return;
 	}
-	if (!path__of_dentry(r->cpu, d, vm))
+	if (!path__build((u64)forget(&r->cpu->forget[0], d), (u64)forget(&r->cpu->forget[1], vm)))
 		store__mark_cut(r);
 	store__built_path(r);
 }
@@ -197,22 +213,109 @@ __inline_always void store__cgroup(struct rec *r, struct css_set *set, u32 id)
 	*(volatile u64 *)&c->at = at + len;
 }
 
+#define CGROUPS_KEPT_NS (1ULL << 30) /* a second: a cgroup of version 1 may be renamed */
+
+/*
+ * Puts what tells the cgroup of subsystem id of the css_set at set from any other that there ever was at place k of the key, and
+ * returns bits that are set where that is another than before.
+ */
+__inline_always u64 cgroups__key(struct cpu *c, u64 set, u64 id, int k)
+{
+	/* READ takes fields of kernel types, as in read__file. */
+	struct list_head *entry = (void *)(set + bpf_core_field_offset(struct css_set, subsys) + KERNEL_POINTER * id);
+	u64 serial = READ((struct cgroup_subsys_state *)READ(entry, next), serial_nr), changed = serial ^ c->cgroups_of[k];
+	c->cgroups_of[k] = serial;
+	return changed;
+}
+
+#define CGROUP_ID(name) bpf_core_enum_value(enum cgroup_subsys_id, name##_cgrp_id)
+#define CGROUP_EXISTS(name) bpf_core_enum_value_exists(enum cgroup_subsys_id, name##_cgrp_id)
+
+/*
+ * Whether the cgroups of the set are those that were stored last on this CPU: building them again is a good part of what a
+ * new process costs. The answer comes by way of memory, as nothing that led to it is of interest to the verifier.
+ */
+__inline_always bool cgroups__same(struct rec *r, struct css_set *css_set)
+{
+	struct cpu *c = r->cpu;
+	u64 set = (u64)forget(&c->forget[0], css_set), now = *(volatile u64 *)(r->p + RECORD_TS);
+	u64 changed = READ((struct cgroup *)READ(css_set, dfl_cgrp), self.serial_nr) ^ c->cgroups_of[CGROUP_KEYS - 1];
+	c->cgroups_of[CGROUP_KEYS - 1] ^= changed;
+	if (CGROUP_EXISTS(cpuset))
+		changed |= cgroups__key(c, set, CGROUP_ID(cpuset), 0);
+	if (CGROUP_EXISTS(cpu))
+		changed |= cgroups__key(c, set, CGROUP_ID(cpu), 1);
+	if (CGROUP_EXISTS(cpuacct))
+		changed |= cgroups__key(c, set, CGROUP_ID(cpuacct), 2);
+	if (CGROUP_EXISTS(io))
+		changed |= cgroups__key(c, set, CGROUP_ID(io), 3);
+	if (CGROUP_EXISTS(memory))
+		changed |= cgroups__key(c, set, CGROUP_ID(memory), 4);
+	changed |= (now - c->cgroups_at) / CGROUPS_KEPT_NS;
+	return !(u64)forget(&c->forget[2], changed);
+}
+
+/* Stores what was kept. */
+__inline_always void cgroups__store(struct rec *r)
+{
+	u64 at = store__place(r), n = *(volatile u64 *)&r->cpu->cgroups_len;
+	opaque(n);
+	if (n > CGROUPS_MAX)
+		n = CGROUPS_MAX;
+	bpf_probe_read_kernel(BODY(r, at), n, r->cpu->cgroups);
+	*(volatile u64 *)&r->cpu->at = at + n;
+}
+
+/* Keeps the n bytes at at of the body for the next task; nothing when they are too many, or something may be missing. */
+__inline_always void cgroups__keep(struct rec *r, u64 at, u64 n)
+{
+	struct cpu *c = r->cpu;
+	bool whole = n <= CGROUPS_MAX && !(*(volatile u16 *)(r->p + RECORD_ORIGIN) & ORIGIN_CUT);
+	c->cgroups_at = *(volatile u64 *)(r->p + RECORD_TS);
+	if (!whole)
+		c->cgroups_of[CGROUP_KEYS - 1] = ~0ULL; /* no serial number */
+	opaque(n);
+	if (n > CGROUPS_MAX)
+		n = CGROUPS_MAX;
+	c->cgroups_len = n;
+	/* 5.10's verifier forgets the bounds of what had to be put on the stack. */
+	opaque(at);
+	bpf_probe_read_kernel(c->cgroups, n, BODY(r, at & (BODY_MAX - 1)));
+}
+
+/* Stores the cgroups of the css_set at css_set, and keeps them, for an event of slot. A function of its own as path__build is. */
+VERIFIED_ONCE int cgroups__build(u64 css_set, u32 slot)
+{
+	struct cpu *c = submit__cpu();
+	if (!c)
+		return 0;
+	struct rec r = {.p = c->rec, .cpu = c, .slot = slot};
+	struct css_set *set = (void *)css_set;
+	u64 begin = store__place(&r);
+	*(volatile u64 *)&c->forget[2] = 0;
+	if (CGROUP_EXISTS(cpuset))
+		store__cgroup(&r, set, CGROUP_ID(cpuset));
+	if (CGROUP_EXISTS(cpu))
+		store__cgroup(&r, set, CGROUP_ID(cpu));
+	if (CGROUP_EXISTS(cpuacct))
+		store__cgroup(&r, set, CGROUP_ID(cpuacct));
+	if (CGROUP_EXISTS(io))
+		store__cgroup(&r, set, CGROUP_ID(io));
+	if (CGROUP_EXISTS(memory))
+		store__cgroup(&r, set, CGROUP_ID(memory));
+	cgroups__keep(&r, begin, *(volatile u64 *)&c->at - begin);
+	return 0;
+}
+
 /* The cgroups of the task, each "NAME=PATH" and a NUL, in the order other sensors of this format give them. */
 __inline_always void store__cgroups(struct rec *r, struct task_struct *t)
 {
 	u64 begin = store__place(r);
 	struct css_set *set = READ(t, cgroups);
-	*(volatile u64 *)&r->cpu->forget[2] = 0;
-	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, cpuset_cgrp_id))
-		store__cgroup(r, set, bpf_core_enum_value(enum cgroup_subsys_id, cpuset_cgrp_id));
-	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, cpu_cgrp_id))
-		store__cgroup(r, set, bpf_core_enum_value(enum cgroup_subsys_id, cpu_cgrp_id));
-	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, cpuacct_cgrp_id))
-		store__cgroup(r, set, bpf_core_enum_value(enum cgroup_subsys_id, cpuacct_cgrp_id));
-	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, io_cgrp_id))
-		store__cgroup(r, set, bpf_core_enum_value(enum cgroup_subsys_id, io_cgrp_id));
-	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
-		store__cgroup(r, set, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id));
+	if (cgroups__same(r, set))
+		cgroups__store(r);
+	else
+		cgroups__build((u64)forget(&r->cpu->forget[0], set), r->slot);
 	store__entry(r, begin, *(volatile u64 *)&r->cpu->at - begin);
 }
 

@@ -196,13 +196,13 @@ __inline_always void submit__scratch(struct rec *r)
 	{                                                                                                              \
 		if (fexit && !mine(regs, ret))                                                                         \
 			return 0;                                                                                      \
-		struct call c = {.ctx = ctx, .regs = regs, .cpu = submit__cpu()};                                      \
+		struct call c = {.ctx = ctx, .regs = regs, .cpu = submit__cpu(), .task = read__task()};                \
 		if (!c.cpu)                                                                                            \
 			return 0;                                                                                      \
 		c.nr = read__nr(regs);                                                                                 \
-		c.compat = read__compat();                                                                             \
+		c.compat = read__compat(c.task);                                                                       \
 		c.slot = read__slot(&c);                                                                               \
-		c.tid = bpf_get_current_pid_tgid();                                                                    \
+		c.tid = read__tid(c.task);                                                                             \
 		call_##name(c, read__ret(c.compat, ret));                                                              \
 		if (exact || exact_files)                                                                                             \
 			end(c.slot);                                                                                   \

@@ -274,16 +274,18 @@ struct kernfs_node___6_15 {
 	struct kernfs_node *__parent;
 };
 struct cgroup_root;
-struct cgroup {
-	struct kernfs_node *kn;
-	struct cgroup_root *root;
-};
 struct cgroup_subsys {
 	const char *name;
 };
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 	struct cgroup_subsys *ss;
+	u64 serial_nr;
+};
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 struct css_set {
 	struct cgroup_subsys_state *subsys[16];

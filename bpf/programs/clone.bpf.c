@@ -139,7 +139,7 @@ int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 	}
 	if (READ(parent, flags) & PF_KTHREAD)
 		return 0;
-	u32 compat = read__compat(), flags = 0;
+	u32 compat = read__compat(parent), flags = 0;
 	if (READ(child, pid) != tgid)
 		flags |= F_CLONE_THREAD | F_CLONE_SIGHAND | F_CLONE_VM;
 	if (READ(child, files) == READ(parent, files))

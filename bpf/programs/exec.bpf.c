@@ -36,7 +36,7 @@ int BPF_PROG(sched_exec, struct task_struct *p, pid_t old_pid, struct linux_binp
 	if (bpf_core_field_exists(bprm->fdpath))
 		at = READ(bprm, fdpath) != NULL;
 	struct cpu *cpu = submit__cpu();
-	if (!cpu || !exec__begin(&r, cpu, at, (u32)id, NO_NR, read__compat()))
+	if (!cpu || !exec__begin(&r, cpu, at, (u32)id, NO_NR, read__compat(t)))
 		return 0;
 	/* res: ParamErrno */
 	store__s64(&r, 0);

@@ -49,7 +49,7 @@ __inline_always int getname__took(struct filename *f, u64 ptr)
 	u64 id = bpf_get_current_pid_tgid();
 	if (!f || (u64)f >= (u64)-4095 || id >> 32 == self_tgid)
 		return 0;
-	u32 compat = read__compat(), nr;
+	u32 compat = read__compat(read__task()), nr;
 	u64 arg;
 	struct pt_regs *regs = clone__regs(read__task());
 	clone__read_call(regs, compat, &nr, &arg);

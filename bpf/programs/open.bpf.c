@@ -145,7 +145,7 @@ CALL(open_by_handle_at)
 	store__u32(&r, open__flags(read__arg(&c, 2), &o));
 	/* path: ParamFspath; what was opened, as a handle names nothing that could be read */
 	if (ret >= 0)
-		store__file_path(&r, read__file(read__task(), ret));
+		store__file_path(&r, read__file(c.task, ret));
 	else
 		store__missing(&r);
 	/* dev: ParamUint32 */

@@ -280,7 +280,7 @@ HOOK(keep_open)
 {
 	struct file *f = a;
 	u64 id = bpf_get_current_pid_tgid(), arg;
-	u32 tid = id, nr, compat = read__compat();
+	u32 tid = id, nr, compat = read__compat(read__task());
 	if (id >> 32 == self_tgid || (res < 0) || READ(f, f_mode) & FMODE_NOACCOUNT)
 		return 0;
 	clone__read_call(clone__regs(read__task()), compat, &nr, &arg);

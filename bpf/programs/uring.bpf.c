@@ -528,7 +528,7 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 	if (bpf_core_field_exists(ring->compat))
 		o->compat = BPF_CORE_READ_BITFIELD_PROBED(ring, compat);
 	else /* from 7.0 a bit among others: told by the call under way, which a polling thread has none of */
-		o->compat = read__compat();
+		o->compat = read__compat(read__task());
 	o->kind = first;
 	o->flags = 0;
 	uring__args(o, &s);
@@ -718,10 +718,10 @@ CALL(generic)
 		struct uring_now *n = uring__now();                                                                    \
 		if (!n)                                                                                                \
 			return 0;                                                                                      \
-		struct call c = {.ctx = ctx, .cpu = submit__cpu(), .op = &n->op, .req = n->req};                       \
+		struct call c = {.ctx = ctx, .cpu = submit__cpu(), .task = read__task(), .op = &n->op, .req = n->req};  \
 		if (!c.cpu)                                                                                            \
 			return 0;                                                                                      \
-		if (n->task != bpf_get_current_task()) {                                                               \
+		if (n->task != (u64)c.task) {                                                                           \
 			submit__count_lost(c.cpu, LOST_BUSY, n->op.type, n->op.slot);                                  \
 			return 0;                                                                                      \
 		}                                                                                                      \

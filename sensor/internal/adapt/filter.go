@@ -152,7 +152,8 @@ func argsOf(name string) filter.Args {
 	case "creat", "unlink", "rmdir", "mkdir", "chmod", "chown", "lchown", "umount", "umount2", "mknod", "access", "stat", "lstat",
 		"setxattr", "lsetxattr", "removexattr", "lremovexattr":
 		return filter.Args{Path: 0, Flags: no, FD: no}
-	case "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "sendfile", "sendfile64", "shutdown":
+	case "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "sendfile", "sendfile64", "shutdown",
+		"send", "sendto", "sendmsg", "recv", "recvfrom", "recvmsg":
 		return filter.Args{Path: no, Flags: no, FD: 0}
 	}
 	return filter.Args{Path: no, Flags: no, FD: no}

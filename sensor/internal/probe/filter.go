@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -85,23 +84,22 @@ func (p *Probe) SetFilter(s *filter.Set) error {
 
 // clearMarks makes every process one whose fds state may all know.
 func (p *Probe) clearMarks() error {
-	all := bytes.Repeat([]byte{1}, filter.FDs)
-	if err := p.coll.Maps["all_marks"].Update(uint32(0), all, ebpf.UpdateAny); err != nil {
-		return fmt.Errorf("write all marks: %w", err)
-	}
-	m := p.coll.Maps["marks"]
-	var tgids []uint32
-	var tgid uint32
-	value := make([]byte, filter.FDs)
-	it := m.Iterate()
-	for it.Next(&tgid, &value) {
-		tgids = append(tgids, tgid)
+	marks, marked := p.coll.Maps["marks"], p.coll.Maps["marked"]
+	none := make([]byte, marks.ValueSize())
+	var places []uint32
+	var place, tgid uint32
+	it := marked.Iterate()
+	for it.Next(&place, &tgid) {
+		places = append(places, place)
 	}
 	if err := it.Err(); err != nil {
 		return fmt.Errorf("read marks: %w", err)
 	}
-	for _, t := range tgids {
-		if err := m.Delete(t); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	for _, i := range places {
+		if err := marks.Update(i, none, ebpf.UpdateAny); err != nil {
+			return fmt.Errorf("clear marks: %w", err)
+		}
+		if err := marked.Delete(i); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("delete marks: %w", err)
 		}
 	}

@@ -28,8 +28,8 @@ func TestFilterForm(t *testing.T) {
 	if got, want := int(spec.Maps["filters"].ValueSize), binary.Size(cFilters{}); got != want {
 		t.Errorf("filters are %d bytes, not %d", got, want)
 	}
-	if got := spec.Maps["marks"].ValueSize; got != filter.FDs {
-		t.Errorf("marks are %d bytes, not %d", got, filter.FDs)
+	if got := spec.Maps["marks"].ValueSize; got != 2*filter.FDs { // of each eight bytes four say whose they are
+		t.Errorf("marks are %d bytes, not %d", got, 2*filter.FDs)
 	}
 	s := spec.Maps["filters"].Value.(*btf.Struct)
 	f := s.Members[1].Type.(*btf.Array)
@@ -273,5 +273,125 @@ func TestFilterCloses(t *testing.T) {
 	}
 	if c, err := l.p.Counters(); err != nil || c.Filtered["openat"] == 0 || c.Filtered["close"] == 0 {
 		t.Errorf("what is left out is counted: %v, %v", c.Filtered, err)
+	}
+}
+
+// somePorts makes ways that take some of these ports, any, or none.
+func somePorts(r *rand.Rand, ports []uint16) (ways []filter.Way) {
+	for range 1 + r.Intn(3) {
+		w := filter.Way{Result: uint8(1 + r.Intn(3))}
+		if r.Intn(4) > 0 {
+			w.Ports = []uint16{}
+			for range 1 + r.Intn(3) {
+				w.Ports = append(w.Ports, ports[r.Intn(len(ports))])
+			}
+		}
+		ways = append(ways, w)
+	}
+	return ways
+}
+
+// TestFilterPortsLikeModel: of calls on sockets the kernel leaves out just those that the model does.
+func TestFilterPortsLikeModel(t *testing.T) {
+	l := needProbe(t)
+	a, b, local, remote := connected(t)
+	udp, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(udp)
+	if err := unix.Connect(udp, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	loose, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(loose)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	on := []struct {
+		fd int
+		s  filter.Socket
+	}{
+		{a, filter.Socket{Stream: true, Local: local, Remote: remote}}, {b, filter.Socket{Stream: true, Local: remote, Remote: local}},
+		{udp, filter.Socket{Datagram: true}}, {loose, filter.Socket{Stream: true}}, {pair[0], filter.Socket{}}, {-1, filter.Socket{}},
+	}
+	calls := []struct {
+		name string
+		nr   uintptr
+		typ  event.Type
+	}{
+		{"sendto", unix.SYS_SENDTO, event.SocketSendtoX}, {"recvfrom", unix.SYS_RECVFROM, event.SocketRecvfromX},
+		{"write", unix.SYS_WRITE, event.SyscallWriteX}, {"read", unix.SYS_READ, event.SyscallReadX},
+		{"sendmsg", unix.SYS_SENDMSG, event.SocketSendmsgX}, {"shutdown", unix.SYS_SHUTDOWN, event.SocketShutdownX},
+	}
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewSource(seed))
+	defer func() {
+		if err := l.p.SetFilter(nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	kept, left := 0, 0
+	for range 30 {
+		set := &filter.Set{}
+		var names []string
+		for _, c := range calls {
+			names = append(names, c.name)
+			set.Calls = append(set.Calls, filter.Call{Name: c.name, Ways: somePorts(r, []uint16{local, remote, 9, 7, 0}), Args: filter.Args{Path: filter.NoArg, Flags: filter.NoArg, FD: 0}})
+		}
+		if err := l.p.SetFilter(set); err != nil {
+			t.Fatal(err)
+		}
+		form := filter.Build(set)
+		var want []string
+		tid := 0
+		recs := l.inThread(t, names, func() {
+			tid = unix.Gettid()
+			for range 60 {
+				c, o := calls[r.Intn(len(calls))], on[r.Intn(len(on))]
+				// Of no bytes, not blocking, of no message or in no way: the connections stay as they are.
+				size, second, flags := uintptr(0), uintptr(0), uintptr(unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+				if c.name == "shutdown" {
+					second = 77
+				}
+				if (c.name == "read" || c.name == "recvfrom") && o.s.Datagram {
+					continue // would wait
+				}
+				n, _, errno := unix.Syscall6(c.nr, uintptr(o.fd), second, size, flags, 0, 0)
+				res := int64(n)
+				if errno != 0 {
+					res = -int64(errno)
+				}
+				if form.Drops(c.name, &filter.Ended{Result: res, Socket: o.s}) {
+					left++
+				} else {
+					want = append(want, fmt.Sprintf("%s of %d", c.name, res))
+				}
+			}
+		})
+		var got []string
+		for _, rec := range recs {
+			for _, c := range calls {
+				if rec.Type() == c.typ && rec.TID() == int64(tid) {
+					res, _ := rec.Param(0)
+					got = append(got, fmt.Sprintf("%s of %d", c.name, int64(binary.NativeEndian.Uint64(res))))
+				}
+			}
+		}
+		kept += len(got)
+		if !slices.Equal(got, want) {
+			t.Fatalf("the kernel keeps\n%v, the model\n%v\n%+v", got, want, set)
+		}
+	}
+	t.Logf("%d kept, %d left out", kept, left)
+	if kept < 100 || left < 100 {
+		t.Error("the test shows nothing")
 	}
 }
