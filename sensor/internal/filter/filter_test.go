@@ -198,6 +198,30 @@ func TestForm(t *testing.T) {
 	if f := Build(&set); len(f.Of) != MaxFilters-1 {
 		t.Errorf("one less: %d", len(f.Of))
 	}
+	// More ways than are told apart are all taken, and more paths are taken by what they have in common.
+	many := one("ways", "/0")
+	for i := 1; i <= MaxWays; i++ {
+		many.Ways = append(many.Ways, Way{Result: Success, Paths: []Path{{Text: fmt.Sprintf("/%d", i), Exact: true}}})
+	}
+	paths := one("paths", "/0")
+	for i := range 2 * MaxPaths {
+		paths.Ways[0].Paths = append(paths.Ways[0].Paths, Path{Text: fmt.Sprintf("/%c/%d", 'a'+i%2, i), Exact: i%3 == 0})
+	}
+	set.Calls = []Call{many, paths}
+	f = Build(&set)
+	for i := range MaxWays + 1 {
+		if f.Drops("ways", &Ended{Path: fmt.Appendf(nil, "/%d", i)}) {
+			t.Errorf("of %d ways number %d isn't taken", MaxWays+1, i)
+		}
+	}
+	for _, p := range paths.Ways[0].Paths {
+		if f.Drops("paths", &Ended{Path: []byte(p.Text)}) {
+			t.Errorf("of %d paths %s isn't taken", 2*MaxPaths+1, p.Text)
+		}
+	}
+	if !f.Drops("paths", &Ended{Path: []byte("/usr")}) {
+		t.Error("what has nothing in common with any is taken")
+	}
 	set.Calls = []Call{{Name: "close", What: Close}}
 	if f := Build(&set); f.Of["close"] == 0 || f.Drops("close", &Ended{}) {
 		t.Error("closes are judged by marks")

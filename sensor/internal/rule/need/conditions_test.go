@@ -245,8 +245,55 @@ func TestConditionsOfRules(t *testing.T) {
 			t.Errorf("%q: %s, not %s", c.rules, got, c.want)
 		}
 	}
+	kill, unlinked := event.SyscallKillX, event.SecurityInodeUnlinkX
+	for _, c := range []struct {
+		t     event.Type
+		rules []string
+		want  string
+	}{
+		// A rule that can't match is passed over, and not those after it.
+		{kill, []string{"evt.type in (openat, kill) and evt.is_open_write = true", "evt.type = kill and evt.failed = true"}, "failure"},
+		// One on all types takes what is made, where the kernel may make it of the sensor's files only.
+		{unlinked, []string{"proc.name = cat", "evt.type = security_inode_unlink and evt.targets_sensor = true"}, "sensor"},
+		{openat, []string{"proc.name = cat", "evt.type = openat and evt.failed = true"}, "any"},
+	} {
+		if got := shown(needsOf(t, c.rules, "x", c.t), c.t); got != c.want {
+			t.Errorf("%q: %s, not %s", c.rules, got, c.want)
+		}
+	}
 	n := needsOf(t, []string{"evt.type in (openat, unlinkat) and evt.failed = true"}, "x", openat, unlinkat)
 	if len(n.Conditions) != 1 || len(n.Conditions[0].Events) != 2 {
 		t.Errorf("one condition for two types: %+v", n.Conditions)
+	}
+}
+
+// TestPayload: for which ports a call's data is copied.
+func TestPayload(t *testing.T) {
+	write := event.SyscallWriteX
+	for _, c := range []struct {
+		rules  []string
+		output string
+		want   string
+	}{
+		{[]string{"evt.type = write and fd.sport = 80"}, "x", "[]"},
+		{[]string{"evt.type = write and fd.sport = 80"}, "%evt.buffer", "[[80]]"},
+		{[]string{"evt.type = write and fd.sport = 80"}, "%evt.args", "[[80]]"},
+		{[]string{"evt.type = write and fd.sport = 80 and evt.buffer contains a"}, "x", "[[80]]"},
+		{[]string{"evt.type = write and fd.sport = 80 and evt.arg.data contains a"}, "x", "[[80]]"},
+		{[]string{"evt.type = write and fd.sport = 80", "evt.type = write and fd.sport in (81, 80)"}, "%evt.buffer", "[[80 81]]"},
+		{[]string{"evt.type = write and fd.sport = 80", "evt.type = write"}, "%evt.buffer", "[[]]"},
+		{[]string{"evt.type = write", "evt.type = write and fd.sport = 80"}, "%evt.buffer", "[[]]"},
+	} {
+		n := needsOf(t, c.rules, c.output, write)
+		var got []string
+		for _, p := range n.Payload {
+			if len(p.Events) != 1 || event.Type(p.Events[0]) != write {
+				t.Errorf("%q: of %v", c.rules, p.Events)
+			}
+			got = append(got, fmt.Sprint(p.Ports))
+		}
+		if text := fmt.Sprint(got); text != c.want {
+			t.Errorf("%q, output %s: %s, not %s", c.rules, c.output, text, c.want)
+		}
 	}
 }

@@ -214,6 +214,8 @@ func (u *use) field(r *field.Ref, t event.Type) {
 			u.data = u.data || isData(*p)
 			u.others = u.others || r.Name == "evt.arg" && (namesFile(p) && !isDir(t, p) || p.Type == event.ParamFdlist)
 		}
+	case strings.HasPrefix(r.Name, "evt.targets_"): // the sensor's files, also by fds; processes are told by the kernel
+		u.own = u.own || in.Category == event.CatFile && namesFiles(t)
 	case r.Class() == "fdlist" || strings.HasPrefix(r.Name, "proc.fd") && r.Name != "proc.fdlimit" || r.Name == "fd.types":
 		u.others = true
 	case r.Class() == "fd" || r.Class() == "fs.path" || r.Name == "evt.buflen" || r.Name == "evt.category" ||

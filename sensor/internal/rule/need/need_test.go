@@ -64,6 +64,13 @@ func TestFiles(t *testing.T) {
 		{"evt.type = fchmod and fd.sip = 192.0.2.1", "%fd.name", fchmod, false},
 		{"evt.type = fchmod and (fd.sip = 192.0.2.1 or proc.name = cat)", "%fd.name", fchmod, true},
 		{"evt.type = fchmod and (fd.sip = 192.0.2.1 or fd.sport = 22)", "%fd.name", fchmod, false},
+		{"evt.type = fchmod and evt.targets_sensor = true", "x", fchmod, true},
+		{"evt.type = setxattrat and evt.targets_sensor = true", "x", event.SyscallSetxattratX, true}, // with an empty path
+		{"evt.type = fchmodat2 and evt.targets_sensor = true", "x", event.SyscallFchmodat2X, true},
+		{"evt.type = unlinkat and evt.targets_sensor = true", "x", event.SyscallUnlinkatV2X, false},
+		{"evt.type = linkat and evt.targets_sensor = true", "x", event.SyscallLinkatV2X, true},
+		{"evt.type = kill and evt.targets_sensor = true", "x", event.SyscallKillX, false},
+		{"evt.type = pidfd_send_signal and evt.targets_sensor = true", "x", event.SyscallPidfdSendSignalX, false},
 		{"evt.type = fchmod", "%evt.arg.fd", fchmod, true},
 		{"evt.type = fchmod", "%evt.rawarg.fd", fchmod, false},
 		{"evt.type = fchmod", "%evt.arg.mode", fchmod, false},
