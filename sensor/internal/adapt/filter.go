@@ -150,7 +150,7 @@ func argsOf(name string) filter.Args {
 	case "unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "mknodat", "setxattrat", "removexattrat":
 		return filter.Args{Path: 1, Flags: no, FD: no}
 	case "creat", "unlink", "rmdir", "mkdir", "chmod", "chown", "lchown", "umount", "umount2", "mknod", "access", "stat", "lstat",
-		"setxattr", "lsetxattr", "removexattr", "lremovexattr":
+		"truncate", "setxattr", "lsetxattr", "removexattr", "lremovexattr":
 		return filter.Args{Path: 0, Flags: no, FD: no}
 	case "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "sendfile", "sendfile64", "shutdown",
 		"send", "sendto", "sendmsg", "recv", "recvfrom", "recvmsg":

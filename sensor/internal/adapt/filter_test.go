@@ -1,9 +1,12 @@
 package adapt
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/filter"
+	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
 // filterOf returns the filter and its calls by name.
@@ -73,5 +76,112 @@ func TestFilterOfWhatIsAskedFor(t *testing.T) {
 		if c.What != 0 {
 			t.Errorf("%s keeps account of fds: %v", c.Name, c.What)
 		}
+	}
+}
+
+// TestWays: a condition of a manifest is judged as it is written.
+func TestWays(t *testing.T) {
+	calls, _ := filterOf(rules(t, "a", "evt.type = openat and evt.failed = false and fd.name = /etc/a", "x"),
+		rules(t, "b", "evt.type = openat and evt.failed = true and fd.name startswith /etc/b", "x"),
+		rules(t, "c", "evt.type = openat and evt.is_open_read = true and fd.name = c", "x"))
+	ways := calls["openat"].Ways
+	if len(ways) != 3 {
+		t.Fatalf("openat is %+v", calls["openat"])
+	}
+	for i, want := range []filter.Way{
+		{Result: filter.Success, Paths: []filter.Path{{Text: "/etc/a", Exact: true}}},
+		{Result: filter.Failure, Paths: []filter.Path{{Text: "/etc/b"}}},
+		{Result: filter.Success | filter.Failure, Open: filter.Read, Paths: []filter.Path{}}, // no absolute path
+	} {
+		if w := ways[i]; w.Result != want.Result || w.Open != want.Open || w.Paths == nil || !slices.Equal(w.Paths, want.Paths) || w.Ports != nil {
+			t.Errorf("way %d is %+v, not %+v", i, w, want)
+		}
+	}
+	// What a module says nothing of is all made.
+	narrow := rules(t, "narrow", "evt.type = openat and fd.name = /etc/a", "x")
+	calls, _ = filterOf(narrow, rules(t, "all", "evt.type = openat", "x"))
+	if c := calls["openat"]; !slices.ContainsFunc(c.Ways, free) {
+		t.Errorf("with a rule on all opens: %+v", c)
+	}
+	mute := Module{Manifest: &wasmabi.Manifest{Name: "mute", EventCodes: []uint16{uint16(event.SyscallOpenatV2X), uint16(event.SyscallKillX)}}}
+	if calls, whole := filterOf(narrow, mute); !whole || len(calls["openat"].Ways) != 0 || len(calls["kill"].Ways) != 0 {
+		t.Errorf("with a module without needs: %v %+v %+v", whole, calls["openat"], calls["kill"])
+	}
+}
+
+// TestKeptForState: what changes the state is made whoever uses it, and which files are open is all known as soon as one event
+// that doesn't tell of its file is looked at.
+func TestKeptForState(t *testing.T) {
+	narrow := rules(t, "narrow", "evt.type = openat and fd.name = /etc/a", "x")
+	calls, whole := filterOf(narrow, rules(t, "failed", "evt.type in (chdir, kill) and evt.failed = true", "x"))
+	if whole {
+		t.Error("nobody looks at files")
+	}
+	success := func(w filter.Way) bool { return w.Result == filter.Success && w.Paths == nil && w.Open == 0 }
+	if c := calls["chdir"]; !slices.ContainsFunc(c.Ways, success) {
+		t.Errorf("chdir is %+v", c)
+	}
+	if c := calls["kill"]; slices.ContainsFunc(c.Ways, success) || len(c.Ways) != 1 {
+		t.Errorf("kill is %+v", c)
+	}
+	if c := calls["openat"]; slices.ContainsFunc(c.Ways, success) {
+		t.Errorf("openat is %+v", c)
+	}
+	hook := Module{Manifest: &wasmabi.Manifest{Name: "hook", EventCodes: []uint16{uint16(event.SignaldeliverE)},
+		Needs: &wasmabi.Needs{Files: []uint16{uint16(event.SignaldeliverE)}}}}
+	if _, whole := filterOf(narrow, hook); !whole {
+		t.Error("an event that no system call makes looks at files")
+	}
+	hook.Manifest.Needs.Files = []uint16{uint16(event.SyscallFchmodX)} // which isn't captured
+	if _, whole := filterOf(narrow, hook); whole {
+		t.Error("an event that isn't captured looks at files")
+	}
+	mods := []Module{narrow, rules(t, "many", "evt.type = recvmmsg", "x")}
+	if _, whole := FilterOf(mods, Select(mods, Config{HeavyIO: true})); !whole {
+		t.Error("recvmmsg brings fds that no account is kept of")
+	}
+}
+
+// TestArgs: where the arguments are that are judged follows from the events: a path that is relative to a directory's fd comes
+// after it, another one first, and flags of an open after its path.
+func TestArgs(t *testing.T) {
+	n := 0
+	for _, sc := range event.Syscalls() {
+		a := argsOf(sc.Name)
+		if a == (filter.Args{Path: filter.NoArg, Flags: filter.NoArg, FD: filter.NoArg}) {
+			continue
+		}
+		n++
+		in := sc.Exit.Info()
+		if a.FD != filter.NoArg {
+			if a != (filter.Args{Path: filter.NoArg, Flags: filter.NoArg, FD: 0}) || in.Flags&event.FlagUsesFd == 0 {
+				t.Errorf("%s: %+v", sc.Name, a)
+			}
+			continue
+		}
+		if sc.Exit == event.GenericX {
+			continue
+		}
+		want := filter.Args{Path: filter.NoArg, Flags: filter.NoArg, FD: filter.NoArg}
+		for _, p := range in.Params {
+			if p.Type == event.ParamFspath || p.Type == event.ParamFsrelpath {
+				if want.Path != filter.NoArg {
+					t.Errorf("%s has two paths", sc.Name)
+				}
+				want.Path = 0
+				if p.Relative {
+					want.Path = 1
+				}
+			}
+		}
+		if sc.Name == "open" || sc.Name == "openat" {
+			want.Flags = want.Path + 1
+		}
+		if a != want {
+			t.Errorf("%s: %+v, not %+v", sc.Name, a, want)
+		}
+	}
+	if n < 30 {
+		t.Errorf("only %d", n)
 	}
 }
