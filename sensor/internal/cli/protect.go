@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ func whatSensorIs(c *config.Config, p *probe.Probe, files []string) (*field.Sens
 	s := &field.Sensor{
 		PID: p.PID(), OwnPID: int64(os.Getpid()), OwnPGID: int64(unix.Getpgrp()),
 		HasThread: func(tid int64) bool { return unix.Tgkill(os.Getpid(), int(tid), 0) == nil },
+		SameRoot:  sameRoot,
 		Files:     map[field.FileID]struct{}{}, BPF: map[field.BPFID]struct{}{},
 	}
 	paths := append(append(ownFolders[:len(ownFolders):len(ownFolders)], c.Sources...), files...)
@@ -63,6 +65,18 @@ func whatSensorIs(c *config.Config, p *probe.Probe, files []string) (*field.Sens
 		s.BPF[field.BPFID{Kind: o.Kind, ID: o.ID}] = struct{}{}
 	}
 	return s, err
+}
+
+// sameRoot reports whether a thread has this process's root directory, whatever mount namespace it is in. It looks at what the kernel
+// has cached: nobody's file system is asked, which might not answer.
+func sameRoot(tid int64) (same, ok bool) {
+	var own, other unix.Statx_t
+	const flags = unix.AT_STATX_DONT_SYNC | unix.AT_NO_AUTOMOUNT
+	if unix.Statx(unix.AT_FDCWD, "/", flags, unix.STATX_INO, &own) != nil ||
+		unix.Statx(unix.AT_FDCWD, fmt.Sprintf("/proc/%d/root", tid), flags, unix.STATX_INO, &other) != nil {
+		return false, false
+	}
+	return own.Ino == other.Ino && own.Dev_major == other.Dev_major && own.Dev_minor == other.Dev_minor, true
 }
 
 // ofKernel reports whether a path lies where the files aren't the sensor's own.

@@ -119,6 +119,28 @@ func attackOnce(f []string) error {
 		return err
 	case "chmod":
 		return os.Chmod(f[1], 0o600)
+	case "disguised": // a chmod by a process in a cgroup that has the name of a container's, and that is all
+		dir := "/sys/fs/cgroup/memory"
+		if !isDir(dir) {
+			dir = "/sys/fs/cgroup"
+		}
+		dir = filepath.Join(dir, "docker-"+strings.Repeat("5ec0", 16)+".scope")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+		defer func() {
+			for range 100 { // until the kernel has put its last process away
+				if os.Remove(dir) == nil {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		out, err := exec.Command("/bin/sh", "-c", fmt.Sprintf("echo $$ > %s/cgroup.procs && echo chmod %s | %s", dir, f[1], os.Args[0])).Output()
+		if err == nil && !strings.Contains(string(out), "<nil>") {
+			err = errors.New(string(out))
+		}
+		return err
 	case "setxattr":
 		return unix.Setxattr(f[1], "trusted.shikra", []byte("1"), 0)
 	case "lremovexattr":
@@ -271,6 +293,8 @@ func TestProtected(t *testing.T) {
 		{"read " + conf, "", ""},
 		{"write " + conf, changed, "file=" + conf},
 		{"chmod " + conf, changed, "event=fchmodat"},
+		{"disguised " + other, "", ""},
+		{"disguised " + conf, changed, "event=fchmodat"},
 		{"truncate " + other, "", ""},
 		{"truncate " + conf, changed, "event=truncate"},
 		{"empty " + other, "", ""},

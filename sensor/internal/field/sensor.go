@@ -18,6 +18,10 @@ type Sensor struct {
 	// HasThread reports whether a thread id of the sensor's own pid namespace is one of its threads; nil for no.
 	HasThread func(tid int64) bool
 
+	// SameRoot reports whether a thread, by its id in the first pid namespace, now has the sensor's root directory, and whether that
+	// could be found out; nil for never. It is asked only for paths that are the sensor's by their letters.
+	SameRoot func(tid int64) (same, ok bool)
+
 	Paths []string            // files and folders with all that is in them: absolute and clean, as the host has them
 	Files map[FileID]struct{} // files by what they are, whatever they are called
 	BPF   map[BPFID]struct{}  // maps, programs and links
@@ -285,35 +289,41 @@ func (c *Ctx) sensorThread() []byte {
 }
 
 // isPath reports whether path, absolute as the thread t means it, is one of the sensor's or in one; with tree, also whether it
-// is a folder above one, but for the root. A thread means what the host does when its root is the whole tree and its container
-// the sensor's; the host knows the sensor's folder in /proc besides.
+// is a folder above one, but for the root. The sensor's folder in /proc is called as the host and as its own container has it.
 func (c *Ctx) isPath(t, path []byte, tree bool) bool {
 	s := c.Sensor
-	own, at := uint32(0), uint32(0)
-	if t != nil {
-		if root := c.Arena.Strings.Get(le.Uint32(t[wasmabi.ThreadRoot:])); len(root) > 1 {
-			return false
-		}
-		at = le.Uint32(t[wasmabi.ThreadContainer:])
-		if o := c.sensorThread(); o != nil {
-			own = le.Uint32(o[wasmabi.ThreadContainer:])
-		}
+	hit, host := within(path, s.proc[1]), within(path, s.proc[0])
+	for _, p := range s.Paths {
+		hit = hit || within(path, p) || tree && above(path, p)
 	}
-	if at == 0 && within(path, s.proc[0]) {
+	return (hit || host) && (t == nil || c.meansSensor(t, hit, host))
+}
+
+// meansSensor reports whether thread t means by a path of the sensor's what the sensor does: its root is the whole tree and its
+// container the sensor's. The latter follows from a cgroup's name, which root may choose, so to be of a container excuses a thread of the
+// sensor's host only with what isn't in a name: it is in another pid namespace, and its root is known to be another. host says that the
+// path is the sensor's folder in /proc as the host has it, hit that it is a path of the sensor's besides.
+func (c *Ctx) meansSensor(t []byte, hit, host bool) bool {
+	at, own := le.Uint32(t[wasmabi.ThreadContainer:]), uint32(0)
+	if o := c.sensorThread(); o != nil {
+		own = le.Uint32(o[wasmabi.ThreadContainer:])
+	}
+	chrooted := len(c.Arena.Strings.Get(le.Uint32(t[wasmabi.ThreadRoot:]))) > 1
+	if !chrooted && (at == 0 && host || at == own && hit) {
 		return true
 	}
-	if at != own {
+	same, known := false, false
+	if c.Sensor.SameRoot != nil {
+		same, known = c.Sensor.SameRoot(int64(le.Uint64(t[wasmabi.ThreadTid:])))
+	}
+	switch {
+	case known && same:
+		return true
+	case chrooted || own != 0: // it is in a folder by its own calls, or of the host or of another container than the sensor
 		return false
 	}
-	if within(path, s.proc[1]) {
-		return true
-	}
-	for _, p := range s.Paths {
-		if within(path, p) || tree && above(path, p) {
-			return true
-		}
-	}
-	return false
+	apart := le.Uint64(t[wasmabi.ThreadTid:]) != le.Uint64(t[wasmabi.ThreadVtid:])
+	return !apart || !known
 }
 
 // pathOfSensor does what isPath does for parameter p of e. An empty path may stand for what the fd of its directory is

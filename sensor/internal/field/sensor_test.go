@@ -16,6 +16,9 @@ func TestTargetsSensor(t *testing.T) {
 	}
 	// In nginx's container: process 400 of the host, 7 in its own namespace.
 	boxed := &Sensor{PID: 400, OwnPID: 7, OwnPGID: 7, HasThread: func(tid int64) bool { return tid == 9 }, Paths: []string{"/etc/shikra"}}
+	// What is asked of threads whose container or root is another's: 400 and 450 are where they say, 460 and 470 only claim to be.
+	roots := map[int64]bool{400: false, 420: false, 430: false, 440: true, 450: false, 460: true, 470: true}
+	host.SameRoot = func(tid int64) (bool, bool) { same, ok := roots[tid]; return same, ok }
 	for _, s := range []*Sensor{host, boxed} {
 		s.Ready()
 	}
@@ -30,6 +33,16 @@ func TestTargetsSensor(t *testing.T) {
 	le.PutUint64(w.a.Threads.Record(w.threads[410])[wasmabi.ThreadPidnsInitTs:], 5)
 	chrooted := w.thread(t, 430, 430, 1, "sh", "/bin/sh", "sh")
 	w.str(chrooted, wasmabi.ThreadRoot, "/srv/jail")
+
+	// In the container by their cgroups, and: 450 in the host's pid namespace, 460 with its root, 470 with both, 480 has ended.
+	for tid, own := range map[int64]int64{450: 450, 460: 3, 470: 470, 480: 4} {
+		r := w.thread(t, tid, tid, 1, "sh", "/bin/sh", "sh")
+		le.PutUint64(r[wasmabi.ThreadVtid:], uint64(own))
+		le.PutUint32(r[wasmabi.ThreadContainer:], w.box)
+	}
+	jailed := w.thread(t, 490, 490, 1, "sh", "/bin/sh", "sh") // in a folder that is the root all the same
+	w.str(jailed, wasmabi.ThreadRoot, "/proc/1/root")
+	roots[490] = true
 
 	inside := w.thread(t, 440, 440, 1, "sh", "/bin/sh", "sh")
 	w.str(inside, wasmabi.ThreadCwd, "/etc/shikra")
@@ -111,6 +124,13 @@ func TestTargetsSensor(t *testing.T) {
 		{"a relative path", host, unlink("../../usr/bin/shikra"), 300, -1, 0, true},
 		{"a folder whose name begins the same", host, unlink("/etc/shikra.old"), 300, -1, 0, false},
 		{"the same path in a container", host, unlink("/etc/shikra"), 400, -1, 0, false},
+		{"the same path by who has the container's name alone", host, unlink("/etc/shikra"), 470, -1, 0, true},
+		{"the same, in a pid namespace of its own", host, unlink("/etc/shikra"), 460, -1, 0, true},
+		{"the same path in a container with the host's pids", host, unlink("/etc/shikra"), 450, -1, 0, true},
+		{"the same path by who has ended", host, unlink("/etc/shikra"), 480, -1, 0, true},
+		{"its /proc folder by who has the container's name alone", host, open("/proc/200/comm"), 470, -1, wasmabi.BitOpenWrite, true},
+		{"another path by who has the container's name alone", host, unlink("/etc/other"), 470, -1, 0, false},
+		{"the same path in a folder that is the root", host, unlink("/etc/shikra"), 490, -1, 0, true},
 		{"the same path in the sensor's container", boxed, unlink("/etc/shikra"), 410, -1, 0, true},
 		{"the same path on the host", boxed, unlink("/etc/shikra"), 300, -1, 0, false},
 		{"the same path under another root", host, unlink("/etc/shikra"), 430, -1, 0, false},
@@ -149,7 +169,7 @@ func TestTargetsSensor(t *testing.T) {
 // TestTargeting: a call whose act a security function has just told of says so, and no other.
 func TestTargeting(t *testing.T) {
 	w := newWorld(t)
-	w.c.Sensor = &Sensor{PID: 200, OwnPID: 200, Paths: []string{"/etc/shikra"}}
+	w.c.Sensor = &Sensor{PID: 200, OwnPID: 200, Paths: []string{"/etc/shikra"}, SameRoot: func(int64) (bool, bool) { return false, true }}
 	w.c.Sensor.Ready()
 	const acts, told = wasmabi.BitTargetsSensor, wasmabi.BitTargetsSensor | wasmabi.BitTargetsTold
 	at := uint64(now)
