@@ -31,6 +31,11 @@ func whatSensorIs(c *config.Config, p *probe.Probe, files []string) (*field.Sens
 		Files:     map[field.FileID]struct{}{}, BPF: map[field.BPFID]struct{}{},
 	}
 	paths := append(append(ownFolders[:len(ownFolders):len(ownFolders)], c.Sources...), files...)
+	for _, file := range c.Sources { // what is put there is read at the next start
+		if dir := filepath.Dir(file); filepath.Base(dir) != "config.d" {
+			paths = append(paths, filepath.Join(dir, "config.d"))
+		}
+	}
 	if exe, err := os.Executable(); err == nil {
 		paths = append(paths, strings.TrimSuffix(exe, " (deleted)"))
 	}

@@ -152,6 +152,13 @@ func attackOnce(f []string) error {
 		}
 		defer file.Close()
 		return unix.Fsetxattr(int(file.Fd()), "trusted.shikra", []byte("1"), 0)
+	case "fchownat": // of what the fd is, as its owner is already
+		fd, err := unix.Open(f[1], unix.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.Fchownat(fd, "", -1, -1, unix.AT_EMPTY_PATH)
 	case "setxattrat", "removexattrat", "fchmodat2":
 		dir, err := unix.Open(filepath.Dir(f[1]), unix.O_PATH, 0)
 		if err != nil {
@@ -295,6 +302,9 @@ func TestProtected(t *testing.T) {
 		{"chmod " + conf, changed, "event=fchmodat"},
 		{"disguised " + other, "", ""},
 		{"disguised " + conf, changed, "event=fchmodat"},
+		{"fchownat " + other, "", ""},
+		{"fchownat " + conf, changed, "event=fchownat"},
+		{"write " + filepath.Join(dir, "config.d", "10-more.yaml"), changed, "config.d/10-more.yaml"},
 		{"truncate " + other, "", ""},
 		{"truncate " + conf, changed, "event=truncate"},
 		{"empty " + other, "", ""},

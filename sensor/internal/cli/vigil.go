@@ -23,6 +23,7 @@ const (
 const (
 	vigilEvery  = time.Second     // between two looks
 	verifyEvery = 5               // looks between two of whether the probe sees
+	sayAgain    = time.Minute     // a fault that stays the same is told again
 	stillAfter  = 5 * time.Second // longer between two looks than this is standing still
 )
 
@@ -47,6 +48,7 @@ type vigil struct {
 	cgroup func() string   // where the sensor is
 
 	fault atomic.Pointer[string] // of the last look at the probe; nil for none
+	said  time.Time              // when fault was alerted about; of the goroutine
 	once  sync.Once
 	quit  chan struct{}
 	done  chan struct{}
@@ -112,8 +114,11 @@ func (v *vigil) look() {
 		return
 	}
 	what := strings.Join(faults, "; ")
-	v.fault.Store(&what)
-	v.alert(blindRule, "Critical", "Sensor blinded | "+what)
+	old := v.fault.Swap(&what)
+	if now := time.Now(); old == nil || *old != what || now.Sub(v.said) >= sayAgain {
+		v.said = now
+		v.alert(blindRule, "Critical", "Sensor blinded | "+what)
+	}
 }
 
 // health says what was wrong with the probe at the last look.

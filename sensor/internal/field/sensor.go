@@ -100,7 +100,8 @@ func sensorAims() (t [event.NumTypes]aims) {
 	add(aimPath, "dir", event.SyscallMountX) // folders above it are mounted over in every container's making
 	add(aimPath, "to_path", event.SyscallMoveMountX)
 	add(aimTree, "oldpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
-	add(aimPath, "newpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
+	// A folder above it is moved as newpath, too, with RENAME_EXCHANGE; without, it can't be replaced, as it isn't empty.
+	add(aimTree, "newpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
 	add(aimPath, "oldpath", event.SyscallLinkV2X, event.SyscallLinkatV2X)
 	add(aimPath, "newpath", event.SyscallLinkV2X, event.SyscallLinkatV2X)
 	opens := []event.Type{event.SyscallOpenX, event.SyscallOpenatV2X, event.SyscallOpenat2X, event.SyscallCreatX}

@@ -136,6 +136,8 @@ func TestTargetsSensor(t *testing.T) {
 		{"the same path under another root", host, unlink("/etc/shikra"), 430, -1, 0, false},
 		{"a folder above, renamed", host, rename("/etc", "/etc2"), 300, -1, 0, true},
 		{"a folder above, removed", host, unlink("/etc"), 300, -1, 0, false},
+		{"a folder above, exchanged", host, rename("/tmp/x", "/etc"), 300, -1, 0, true},
+		{"something else, exchanged", host, rename("/tmp/x", "/tmp/y"), 300, -1, 0, false},
 		{"renamed over it", host, rename("/tmp/x", "/usr/bin/shikra"), 300, -1, 0, true},
 		{"its /proc folder from the host", boxed, unlink("/proc/400/x"), 300, -1, 0, true},
 		{"its /proc folder from its container", boxed, unlink("/proc/7/x"), 410, -1, 0, true},
