@@ -71,14 +71,14 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("%s has no budget: make budgets", c.Program)
 		case c.Instructions > budget*5/4+500:
 			t.Errorf("%s costs %d instructions, its budget is %d: make budgets", c.Program, c.Instructions, budget)
-		case known && loaded[c.Program] != c.Instructions:
+		case known && loaded[c.Program] != 0 && loaded[c.Program] != c.Instructions:
 			t.Errorf("%s costs %d instructions, and %d when loaded with the others", c.Program, c.Instructions, loaded[c.Program])
 		}
 		n++
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if n < 100 {
+	if n < 150 {
 		t.Errorf("only %d programs", n)
 	}
 }

@@ -264,30 +264,11 @@ func (p *Probe) loadSecurity(h *securityHook, s *security) error {
 		return err
 	}
 	for _, pl := range h.at {
-		attachTo, args, err := argsAt(types, pl, s.tier)
+		spec, attachTo, err := p.hookSpec(h, pl, s.tier, types)
 		if err != nil {
 			return err
 		}
-		spec, err := p.hookFrame(h.program)
-		if err != nil {
-			return err
-		}
-		// It may be preempted wherever the kernel may, as in TierFexit. So it gets constants of its own.
-		if err := setConstants(spec, p.coll.Maps["ring"].MaxEntries(), &p.cfg, true); err != nil {
-			return err
-		}
-		if err := args.set(spec); err != nil {
-			return err
-		}
-		replace := maps.Clone(p.coll.Maps)
-		delete(replace, ".rodata")
-		maps.DeleteFunc(replace, func(name string, _ *ebpf.Map) bool { return spec.Maps[name] == nil })
-		for name, m := range spec.Maps {
-			if have := replace[name]; have != nil {
-				m.MaxEntries = have.MaxEntries()
-			}
-		}
-		spec.Programs = map[string]*ebpf.ProgramSpec{h.program: hookProgram(spec.Programs, h.program, s.tier, attachTo)}
+		replace := sharedMaps(spec, p.coll.Maps)
 		coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 			Programs: ebpf.ProgramOptions{KernelTypes: types}, MapReplacements: replace, Cache: p.frameCache,
 		})
@@ -304,6 +285,41 @@ func (p *Probe) loadSecurity(h *securityHook, s *security) error {
 		s.links = append(s.links, l)
 	}
 	return nil
+}
+
+// hookSpec is what there is to load for a hook at one of its places, and what that attaches to. The caller holds mu, or has p for
+// itself.
+func (p *Probe) hookSpec(h *securityHook, pl securityPlace, tier string, types *btf.Spec) (*ebpf.CollectionSpec, string, error) {
+	attachTo, args, err := argsAt(types, pl, tier)
+	if err != nil {
+		return nil, "", err
+	}
+	spec, err := p.hookFrame(h.program)
+	if err != nil {
+		return nil, "", err
+	}
+	// It may be preempted wherever the kernel may, as in TierFexit. So it gets constants of its own.
+	if err := setConstants(spec, p.coll.Maps["ring"].MaxEntries(), &p.cfg, true); err != nil {
+		return nil, "", err
+	}
+	if err := args.set(spec); err != nil {
+		return nil, "", err
+	}
+	spec.Programs = map[string]*ebpf.ProgramSpec{h.program: hookProgram(spec.Programs, h.program, tier, attachTo)}
+	return spec, attachTo, nil
+}
+
+// sharedMaps returns those of have that spec names too, but for constants and variables, and makes its own of their size.
+func sharedMaps(spec *ebpf.CollectionSpec, have map[string]*ebpf.Map) map[string]*ebpf.Map {
+	shared := maps.Clone(have)
+	delete(shared, ".rodata")
+	maps.DeleteFunc(shared, func(name string, _ *ebpf.Map) bool { return spec.Maps[name] == nil })
+	for name, m := range spec.Maps {
+		if have := shared[name]; have != nil {
+			m.MaxEntries = have.MaxEntries()
+		}
+	}
+	return shared
 }
 
 // hookFrame returns the object with a hook's programs only. It is kept until dropFrame, as reading it takes long. The caller holds mu.

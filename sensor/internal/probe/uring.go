@@ -99,6 +99,9 @@ type ioUring struct {
 // uringPlace is one tracepoint and the program at it.
 type uringPlace struct{ tracepoint, program string }
 
+// uringPlaced are the programs that are attached to a tracepoint where the kernel has it; the others make the events of calls.
+var uringPlaced = []string{"uring_submit", "uring_complete", "uring_failed", "uring_overflow"}
+
 // uringCall has the form of struct uring_call in bpf/include/uring.h.
 type uringCall struct {
 	Slot, Type uint16

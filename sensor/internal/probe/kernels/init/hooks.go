@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/probe"
 )
 
@@ -32,6 +34,12 @@ func sayHooks(w io.Writer) int {
 	}
 	defer p.Close()
 	if err := p.Attach(); err != nil {
+		fmt.Fprintf(w, "## refused probe %s\n", oneLine(err))
+	}
+	// What isn't loaded before somebody asks for it: for io_uring, at tracepoints, at security functions.
+	if err := errors.Join(p.SetSyscalls(nil), p.SetEvents(func(typ event.Type) bool {
+		return typ != event.PageFaultE || runtime.GOARCH == "amd64"
+	})); err != nil {
 		fmt.Fprintf(w, "## refused probe %s\n", oneLine(err))
 	}
 	took := time.Since(start)
