@@ -32,7 +32,7 @@ func Costs(each func(Cost)) error {
 	if err != nil {
 		return fmt.Errorf("read the probe's object: %w", err)
 	}
-	p := &Probe{cfg: cfg, tierErrs: map[string]error{}}
+	p := newProbe(cfg)
 	spec.Maps["ring"].MaxEntries = MinRingBytes
 	if _, err := p.choose(spec); err != nil {
 		return err

@@ -150,7 +150,7 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Probe{cfg: Config{Syscalls: []string{"kill", "close"}}, slots: map[string]int{}}
+	p := newProbe(Config{Syscalls: []string{"kill", "close"}})
 	programs, err := p.choose(spec)
 	if err != nil {
 		t.Fatal(err)

@@ -148,6 +148,11 @@ var serves = map[string][]string{
 	openedHook:  {"files of open, openat, openat2, creat, open_by_handle_at"},
 }
 
+func newProbe(cfg Config) *Probe {
+	return &Probe{cfg: cfg, slots: map[string]int{}, asked: map[string]bool{}, optional: map[string]link.Link{}, security: map[string]*security{},
+		tierErrs: map[string]error{}, told: map[*ebpf.Variable][]byte{}, placed: map[place]placed{}}
+}
+
 // Load loads the programs. They run from Attach on. The result holds kernel memory until Close.
 func Load(cfg Config) (*Probe, error) {
 	ringBytes, err := ringSize(cfg.RingBytes)
@@ -196,8 +201,7 @@ func loadTier(cfg Config, ringBytes uint32, atFunctions bool) (*Probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the probe's object: %w", err)
 	}
-	p := &Probe{cfg: cfg, slots: map[string]int{}, asked: map[string]bool{}, optional: map[string]link.Link{}, security: map[string]*security{}, tierErrs: map[string]error{},
-		told: map[*ebpf.Variable][]byte{}, placed: map[place]placed{}}
+	p := newProbe(cfg)
 	if p.n, err = ebpf.PossibleCPU(); err != nil {
 		return nil, fmt.Errorf("count CPUs: %w", err)
 	}
