@@ -146,8 +146,9 @@ func newEdgeWorld(t testing.TB, wasm []byte) *edgeWorld {
 	}
 	w.p.Protect(&field.Sensor{
 		PID: edgeSensor, OwnPID: edgeSensor, OwnPGID: edgeSensor, HasThread: func(tid int64) bool { return tid == edgeSensor+1 },
-		Paths: []string{"/etc/shikra", "/usr/bin/shikra", "/var/lib/shikra"},
-		Files: map[field.FileID]struct{}{}, BPF: map[field.BPFID]struct{}{{Kind: 2, ID: 77}: {}},
+		Paths:    []string{"/etc/shikra", "/usr/bin/shikra", "/var/lib/shikra"},
+		SameRoot: func(int64) (same, ok bool) { return false, true }, // asked about processes of containers only
+		Files:    map[field.FileID]struct{}{}, BPF: map[field.BPFID]struct{}{{Kind: 2, ID: 77}: {}},
 	})
 	w.p.Sink().AddThread(&snapshot.Thread{TID: 1, PID: 1, Flags: wasmabi.ThreadMain, Comm: "systemd", Exe: "/sbin/init", ExePath: "/usr/lib/systemd/systemd",
 		Cwd: "/", Root: "/", LoginUID: ^uint32(0)})
@@ -171,7 +172,7 @@ func (w *edgeWorld) judge(c *edgeCase) ([]string, error) {
 			th.Flags |= wasmabi.ThreadExeFromMemfd
 		}
 		if p.container {
-			th.Cgroups = []string{"cpu=" + edgeCgroup}
+			th.Cgroups, th.VTID, th.VPID = []string{"cpu=" + edgeCgroup}, 1, 1
 		}
 		w.p.Sink().AddThread(th)
 		parent = w.tid

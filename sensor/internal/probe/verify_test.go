@@ -28,21 +28,10 @@ func TestVerify(t *testing.T) {
 	if err := p.SelfCheck(); err != nil {
 		t.Fatal(err)
 	}
-	before, err := p.Counters()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for range 20 {
 		if got := p.Verify(); len(got) > 0 {
 			t.Fatalf("untouched: %v", got)
 		}
-	}
-	after, err := p.Counters()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := after.BySyscall["close"].Total() - before.BySyscall["close"].Total(); n > 200 {
-		t.Errorf("%d events of close: its own calls make some", n)
 	}
 	// found looks for what a change is to be called, and that it was set again.
 	found := func(want ...string) {
