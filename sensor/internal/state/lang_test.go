@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,9 @@ import (
 // The word "ring" makes an event io_uring's, which has no res=0 of itself.
 func TestText(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		if strconv.IntSize == 32 && filepath.Base(path) == "passing.txt" {
+			t.Skip("its control messages are those of 64-bit programs (struct cmsghdr)")
+		}
 		start := func() *machine {
 			var m *machine
 			m = newMachine(t, arena.Config{Threads: 64, Files: 256}, Config{AskFile: func(a snapshot.FileAsk) bool {
