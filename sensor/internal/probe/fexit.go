@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -38,6 +39,7 @@ type fexit struct {
 	opts     ebpf.ProgramOptions
 	cache    *btf.Cache
 	places   map[string][]entryKey // of each system call; empty for one that the kernel's types don't know
+	absent   map[string]bool       // system calls that this kernel doesn't have: there is nothing to be seen of them
 	loaded   map[entryKey]*ebpf.Program
 	links    map[entryKey]link.Link
 	calls    []*ebpf.Map // of programs that call themselves
@@ -61,7 +63,47 @@ func newFexit(spec *ebpf.CollectionSpec, programs map[string]string, types *btf.
 	f.frame = spec.Copy()
 	f.frame.Programs = map[string]*ebpf.ProgramSpec{}
 	f.places = placesOf(programs, func(arch int, call string) []string { return entries(types, arch, call) })
+	var without []string
+	for name := range programs {
+		if len(f.places[name]) == 0 {
+			without = append(without, name)
+		}
+	}
+	f.absent = absentCalls(without)
 	return f, nil
+}
+
+// absentCalls returns those of the system calls of which the kernel has no function by any name (/proc/kallsyms), so that it
+// doesn't have them, as an older kernel lacks setxattrat. None when that can't be read.
+func absentCalls(names []string) map[string]bool {
+	b, err := os.ReadFile("/proc/kallsyms")
+	if err != nil {
+		return nil
+	}
+	has := map[string]bool{}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) >= 3 && strings.Contains(f[2], "sys_") {
+			has[f[2]] = true
+		}
+	}
+	native, compat := arches()
+	if !slices.ContainsFunc(entryPrefixes(native), func(prefix string) bool { return has[prefix+"getppid"] || has[prefix+"close"] }) {
+		return nil // it names its functions otherwise
+	}
+	absent := map[string]bool{}
+	for _, name := range names {
+		absent[name] = true
+		for _, arch := range []int{native, compat} {
+			for _, fn := range entryNames(arch, name) {
+				for _, prefix := range append(entryPrefixes(arch), "__do_sys_", "sys_", "compat_sys_") {
+					if has[prefix+fn] {
+						delete(absent, name)
+					}
+				}
+			}
+		}
+	}
+	return absent
 }
 
 // placesOf says at which functions the program of each system call is needed. A function that is several programs' gets each
@@ -192,7 +234,7 @@ func (f *fexit) serve(names []string) map[string]error {
 	users := map[entryKey][]string{}
 	missed := map[string]error{}
 	for _, name := range names {
-		if len(f.places[name]) == 0 && !slices.Contains(endless, name) {
+		if len(f.places[name]) == 0 && !slices.Contains(endless, name) && !f.absent[name] {
 			missed[name] = errNoEntry
 		}
 		for _, k := range f.places[name] {
@@ -255,7 +297,7 @@ func (f *fexit) hooks() []Hook {
 		}
 		h.Serves = append(h.Serves, name)
 		places := f.places[name]
-		if len(places) == 0 && !slices.Contains(endless, name) {
+		if len(places) == 0 && !slices.Contains(endless, name) && !f.absent[name] {
 			h.State, h.Reason = StateRefused, name+": "+errNoEntry.Error()
 		}
 		for _, k := range places {
