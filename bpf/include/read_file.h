@@ -113,7 +113,7 @@ __inline_always u64 read__anon_name(struct file *f)
 	((u64)(a) | (u64)(b) << 8 | (u64)(c) << 16 | (u64)(d) << 24 | (u64)(e) << 32 | (u64)(f) << 40 | (u64)(g) << 48)
 
 /*
- * The process that a pidfd, or a directory /proc/PID, stands for; NULL for what is neither. A pidfd was an anonymous file
+ * The struct pid of the process that a pidfd, or a directory /proc/PID, stands for; NULL for what is neither. A pidfd was an anonymous file
  * that held it until pidfs came (6.9, fs/pidfs.c), where the inode does.
  */
 __inline_always struct pid *read__pidfd(s64 fd)
@@ -132,6 +132,13 @@ __inline_always struct pid *read__pidfd(s64 fd)
 	if (read__anon_name(f) == ANON_NAME('[', 'p', 'i', 'd', 'f', 'd', ']'))
 		return READ(f, private_data);
 	return NULL;
+}
+
+/* The same process's number in the first namespace; -1 for none. */
+__inline_always s64 read__pidfd_number(s64 fd)
+{
+	struct pid *pid = read__pidfd(fd);
+	return pid ? read__pid_at(pid, 0) : -1;
 }
 
 /* The kinds of BPF objects, by the event format's numbers. */

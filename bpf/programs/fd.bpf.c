@@ -16,10 +16,10 @@ CALL(close)
 	 * was reserved: where the number is free now, what comes before can't be of a file that is still open. Where it isn't,
 	 * state must hear of the next close, whoever's mark the call has taken away.
 	 */
-	if (ret != -9 && unlikely(read__is_reused(read__task(), fd))) { /* EBADF: nothing was closed */
+	if (ret != -9 && unlikely(read__is_reused(c.task, fd))) { /* EBADF: nothing was closed */
 		*(volatile u16 *)(r.p + RECORD_ORIGIN) |= ORIGIN_REUSED;
 		if (filter_on)
-			marks__set(bpf_get_current_pid_tgid() >> 32, fd);
+			marks__set(read__tgid(c.task), fd);
 	}
 	submit__reserved(&r);
 	return 0;

@@ -142,9 +142,10 @@ int iter_task(struct bpf_iter__task *ctx) {
 		__u32 minor = BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
 		t->tty = (minor & 0xff) | (major << 8) | ((minor & ~0xffU) << 12); /* new_encode_dev, include/linux/kdev_t.h */
 	}
-	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
+	unsigned int flags = BPF_CORE_READ(task, flags);
+	if (flags & PF_KTHREAD)
 		t->flags |= TASK_KTHREAD;
-	if (BPF_CORE_READ(task, flags) & PF_EXITING)
+	if (flags & PF_EXITING)
 		t->flags |= TASK_EXITING;
 	if (task != leader && BPF_CORE_READ(task, files) != BPF_CORE_READ(leader, files))
 		t->flags |= TASK_OWN_FILES;

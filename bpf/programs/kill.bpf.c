@@ -84,7 +84,7 @@ CALL(pidfd_send_signal)
 {
 	struct rec r;
 	s64 fd = read__int(&c, 0);
-	struct pid *pid = read__pidfd(fd);
+	s64 pid = read__pidfd_number(fd);
 	if (!RESERVE(&r, &c, SYSCALL_PIDFD_SEND_SIGNAL_X))
 		return 0;
 	/* res: ParamErrno */
@@ -94,7 +94,7 @@ CALL(pidfd_send_signal)
 	/* sig: ParamSigtype */
 	store__u8(&r, read__arg(&c, 1));
 	/* pid: ParamPid; the process that the fd stands for, by its number in the first namespace */
-	store__s64(&r, pid ? read__pid_at(pid, 0) : -1);
+	store__s64(&r, pid);
 	submit__reserved(&r);
 	return 0;
 }

@@ -20,7 +20,7 @@ CALL(pidfd_getfd)
 {
 	struct rec r;
 	s64 fd = read__int(&c, 0);
-	struct pid *pid = read__pidfd(fd);
+	s64 pid = read__pidfd_number(fd);
 	if (!RESERVE(&r, &c, SYSCALL_PIDFD_GETFD_X))
 		return 0;
 	/* fd: ParamFd */
@@ -32,7 +32,7 @@ CALL(pidfd_getfd)
 	/* flags: ParamUint32 */
 	store__u32(&r, read__arg(&c, 2));
 	/* pid: ParamPid; the process that the fd stands for, by its number in the first namespace */
-	store__s64(&r, pid ? read__pid_at(pid, 0) : -1);
+	store__s64(&r, pid);
 	submit__reserved(&r);
 	return 0;
 }

@@ -42,7 +42,7 @@ CALL(process_madvise)
 {
 	struct rec r;
 	s64 fd = read__int(&c, 0);
-	struct pid *pid = read__pidfd(fd);
+	s64 pid = read__pidfd_number(fd);
 	if (!RESERVE(&r, &c, SYSCALL_PROCESS_MADVISE_X))
 		return 0;
 	/* res: ParamInt64, bytes that were advised */
@@ -52,7 +52,7 @@ CALL(process_madvise)
 	/* advice: ParamEnumflags32 */
 	store__u32(&r, read__arg(&c, 3));
 	/* pid: ParamPid; the process that the fd stands for, by its number in the first namespace */
-	store__s64(&r, pid ? read__pid_at(pid, 0) : -1);
+	store__s64(&r, pid);
 	submit__reserved(&r);
 	return 0;
 }

@@ -104,7 +104,7 @@ CALL(recvmsg)
 	if (in_part & PART_RECVMSG && !control)
 		return 0;
 	if (control)
-		marks__all(bpf_get_current_pid_tgid() >> 32);
+		marks__all(read__tgid(c.task));
 	if (!BEGIN(&r, &c, SOCKET_RECVMSG_X))
 		return 0;
 	submit__mark_cloexec(&r, a[2] & MSG_CMSG_CLOEXEC);

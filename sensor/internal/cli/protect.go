@@ -32,8 +32,8 @@ func whatSensorIs(c *config.Config, p *probe.Probe, files []string) (*field.Sens
 	}
 	paths := append(append(ownFolders[:len(ownFolders):len(ownFolders)], c.Sources...), files...)
 	for _, file := range c.Sources { // what is put there is read at the next start
-		if dir := filepath.Dir(file); filepath.Base(dir) != "config.d" {
-			paths = append(paths, filepath.Join(dir, "config.d"))
+		if dir := filepath.Dir(file); filepath.Base(dir) != config.DropIns {
+			paths = append(paths, filepath.Join(dir, config.DropIns))
 		}
 	}
 	if exe, err := os.Executable(); err == nil {

@@ -12,6 +12,9 @@ import (
 // DefaultFile is read when no file is named and it exists.
 const DefaultFile = "/etc/shikra/shikra.yaml"
 
+// DropIns is the folder beside the file of which the files are read after it.
+const DropIns = "config.d"
+
 // RulesDir holds rules that are loaded beside the built-in ones when none are named, when it exists.
 const RulesDir = "/etc/shikra/rules.d"
 

@@ -245,7 +245,7 @@ func sources(file string) ([]string, error) {
 	case named || !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	more, err := filepath.Glob(filepath.Join(filepath.Dir(file), "config.d", "*.yaml"))
+	more, err := filepath.Glob(filepath.Join(filepath.Dir(file), DropIns, "*.yaml"))
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}

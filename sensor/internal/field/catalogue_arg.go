@@ -175,7 +175,7 @@ func (c *Ctx) computePath(e event.Event, i int, v *Value) {
 	}
 	c.Buf = c.Buf[:0]
 	if e.Type() == event.SyscallOpenat2X && inRoot(e) {
-		c.Buf = c.appendPathIn(c.Buf, c.dirOf(e, &e.Type().Info().Params[i]), path)
+		c.Buf = appendPathIn(c.Buf, c.dirOf(e, &e.Type().Info().Params[i]), path)
 	} else if path[0] == '/' {
 		c.Buf = appendPath(c.Buf, nil, path)
 	} else if c.Buf = c.appendResolvedPath(c.Buf, e, &e.Type().Info().Params[i], path); len(c.Buf) == 0 {
@@ -192,8 +192,8 @@ func inRoot(e event.Event) bool {
 	return ok && n&inRoot != 0
 }
 
-// appendPathIn appends path as seen from dir as its root; nil for unknown.
-func (c *Ctx) appendPathIn(dst, dir, path []byte) []byte {
+// appendPathIn appends path as seen from dir as its root; dir is empty for unknown.
+func appendPathIn(dst, dir, path []byte) []byte {
 	if len(dir) == 0 {
 		dir = []byte(unknownDir)
 	}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type fexit struct {
 	opts     ebpf.ProgramOptions
 	cache    *btf.Cache
 	places   map[string][]entryKey // of each system call; empty for one that the kernel's types don't know
-	absent   map[string]bool       // system calls that this kernel doesn't have: there is nothing to be seen of them
+	absent   map[string]bool       // system calls that this kernel doesn't have; nil until somebody asks
 	loaded   map[entryKey]*ebpf.Program
 	links    map[entryKey]link.Link
 	calls    []*ebpf.Map // of programs that call themselves
@@ -63,45 +64,56 @@ func newFexit(spec *ebpf.CollectionSpec, programs map[string]string, types *btf.
 	f.frame = spec.Copy()
 	f.frame.Programs = map[string]*ebpf.ProgramSpec{}
 	f.places = placesOf(programs, func(arch int, call string) []string { return entries(types, arch, call) })
-	var without []string
-	for name := range programs {
-		if len(f.places[name]) == 0 {
-			without = append(without, name)
-		}
-	}
-	f.absent = absentCalls(without)
 	return f, nil
 }
 
+// unseen reports whether a system call begins in functions that no program can be attached to. Those that never end and those that
+// this kernel doesn't have are no loss. The kernel's symbols are read for the first that its types know no function of.
+func (f *fexit) unseen(name string) bool {
+	if len(f.places[name]) > 0 || slices.Contains(endless, name) {
+		return false
+	}
+	if f.absent == nil {
+		f.absent = absentCalls(slices.DeleteFunc(slices.Collect(maps.Keys(f.programs)), func(name string) bool { return len(f.places[name]) > 0 }))
+	}
+	return !f.absent[name]
+}
+
 // absentCalls returns those of the system calls of which the kernel has no function by any name (/proc/kallsyms), so that it
-// doesn't have them, as an older kernel lacks setxattrat. None when that can't be read.
+// doesn't have them, as an older kernel lacks setxattrat. None when that can't be read, or names functions otherwise.
 func absentCalls(names []string) map[string]bool {
-	b, err := os.ReadFile("/proc/kallsyms")
-	if err != nil {
-		return nil
-	}
-	has := map[string]bool{}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) >= 3 && strings.Contains(f[2], "sys_") {
-			has[f[2]] = true
-		}
-	}
 	native, compat := arches()
-	if !slices.ContainsFunc(entryPrefixes(native), func(prefix string) bool { return has[prefix+"getppid"] || has[prefix+"close"] }) {
-		return nil // it names its functions otherwise
-	}
-	absent := map[string]bool{}
+	absent, of := map[string]bool{}, map[string][]string{} // the calls that a function is of
 	for _, name := range names {
 		absent[name] = true
 		for _, arch := range []int{native, compat} {
 			for _, fn := range entryNames(arch, name) {
 				for _, prefix := range append(entryPrefixes(arch), "__do_sys_", "sys_", "compat_sys_") {
-					if has[prefix+fn] {
-						delete(absent, name)
-					}
+					of[prefix+fn] = append(of[prefix+fn], name)
 				}
 			}
 		}
+	}
+	usual := map[string]bool{}
+	for _, prefix := range entryPrefixes(native) {
+		usual[prefix+"getppid"], usual[prefix+"close"] = true, true
+	}
+	file, err := os.Open("/proc/kallsyms")
+	if err != nil {
+		return map[string]bool{}
+	}
+	defer file.Close()
+	found, in := false, bufio.NewScanner(file)
+	for in.Scan() {
+		if w := strings.Fields(in.Text()); len(w) >= 3 { // address, type, name, module
+			found = found || usual[w[2]]
+			for _, name := range of[w[2]] {
+				delete(absent, name)
+			}
+		}
+	}
+	if in.Err() != nil || !found {
+		return map[string]bool{}
 	}
 	return absent
 }
@@ -234,7 +246,7 @@ func (f *fexit) serve(names []string) map[string]error {
 	users := map[entryKey][]string{}
 	missed := map[string]error{}
 	for _, name := range names {
-		if len(f.places[name]) == 0 && !slices.Contains(endless, name) && !f.absent[name] {
+		if f.unseen(name) {
 			missed[name] = errNoEntry
 		}
 		for _, k := range f.places[name] {
@@ -296,11 +308,10 @@ func (f *fexit) hooks() []Hook {
 			byProg[prog] = h
 		}
 		h.Serves = append(h.Serves, name)
-		places := f.places[name]
-		if len(places) == 0 && !slices.Contains(endless, name) && !f.absent[name] {
+		if f.unseen(name) {
 			h.State, h.Reason = StateRefused, name+": "+errNoEntry.Error()
 		}
-		for _, k := range places {
+		for _, k := range f.places[name] {
 			if err := f.refused[k]; err != nil {
 				h.State, h.Reason = StateRefused, k.fn+": "+reasonOf(err)
 			}

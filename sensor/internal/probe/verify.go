@@ -108,11 +108,7 @@ func (p *Probe) verifyTold() (faults []string) {
 		return nil
 	}
 	const most = 12
-	var names []string
-	for name := range changed {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(changed))
 	if n := len(names) - most; n > 0 {
 		names = append(names[:most], fmt.Sprintf("and %d more", n))
 	}

@@ -32,16 +32,25 @@ func (s *State) resolve(t uint32, name []byte) []byte {
 	return appendPath(s.buf[:0], s.a.Strings.Get(get32(s.rec(t), wasmabi.ThreadCwd)), name)
 }
 
+// dirName returns the name of the directory that dirfd stands for, t's own for AT_FDCWD; empty when it isn't known.
+func (s *State) dirName(t uint32, dirfd int64) []byte {
+	if dirfd == atFDCWD {
+		return s.a.Strings.Get(get32(s.rec(t), wasmabi.ThreadCwd))
+	}
+	if f := s.OpenFile(t, dirfd); f != 0 {
+		return s.a.Strings.Get(get32(s.a.Files.Record(f), wasmabi.FileName))
+	}
+	return nil
+}
+
 // resolveAt is resolve from the directory that dirfd stands for; false when that isn't known.
 func (s *State) resolveAt(t uint32, dirfd int64, name []byte) ([]byte, bool) {
 	if len(name) > 0 && name[0] == '/' || dirfd == atFDCWD {
 		path := s.resolve(t, name)
 		return path, len(path) > 0 && path[0] == '/'
 	}
-	if f := s.OpenFile(t, dirfd); f != 0 {
-		if dir := s.a.Strings.Get(get32(s.a.Files.Record(f), wasmabi.FileName)); len(dir) > 0 {
-			return appendPath(s.buf[:0], dir, name), true
-		}
+	if dir := s.dirName(t, dirfd); len(dir) > 0 {
+		return appendPath(s.buf[:0], dir, name), true
 	}
 	const n = len(unknownDir)
 	b := append(s.buf[:0], unknownDir...)
@@ -50,12 +59,7 @@ func (s *State) resolveAt(t uint32, dirfd int64, name []byte) ([]byte, bool) {
 
 // resolveIn is resolveAt with that directory as the root of name, above which ".." doesn't lead (openat2(2), RESOLVE_IN_ROOT).
 func (s *State) resolveIn(t uint32, dirfd int64, name []byte) ([]byte, bool) {
-	dir := []byte(nil)
-	if dirfd == atFDCWD {
-		dir = s.a.Strings.Get(get32(s.rec(t), wasmabi.ThreadCwd))
-	} else if f := s.OpenFile(t, dirfd); f != 0 {
-		dir = s.a.Strings.Get(get32(s.a.Files.Record(f), wasmabi.FileName))
-	}
+	dir := s.dirName(t, dirfd)
 	known := len(dir) > 0 && dir[0] == '/'
 	if !known {
 		dir = []byte(unknownDir)

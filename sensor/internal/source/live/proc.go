@@ -315,10 +315,12 @@ func parseStat(b []byte, t *snapshot.Thread) (threads int, err error) {
 		return v
 	}
 	t.PTID, t.PGID, t.SID, t.TTY = num(1), num(2), num(3), uint32(num(4))
-	if num(6)&0x00200000 != 0 { // PF_KTHREAD
+	const pfExiting, pfKthread = 0x4, 0x00200000 // include/linux/sched.h
+	flags := num(6)
+	t.Exiting = flags&pfExiting != 0
+	if flags&pfKthread != 0 {
 		t.Flags |= wasmabi.ThreadKernel
 	}
-	t.Exiting = num(6)&0x4 != 0 // PF_EXITING
 	threads = int(num(17))
 	start, e := strconv.ParseUint(f[19], 10, 64)
 	if e != nil {
