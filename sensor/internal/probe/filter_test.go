@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
@@ -193,9 +195,6 @@ func TestFilterCloses(t *testing.T) {
 		{Name: "fcntl", Args: no, What: filter.Fcntl, Ways: anyway},
 		{Name: "pipe2", Args: pair, What: filter.Pair, Ways: anyway},
 	}}
-	if err := l.p.SetFilter(set); err != nil {
-		t.Fatal(err)
-	}
 	defer func() {
 		if err := l.p.SetFilter(nil); err != nil {
 			t.Error(err)
@@ -205,7 +204,40 @@ func TestFilterCloses(t *testing.T) {
 	if err := os.WriteFile(tmp, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var want []int
+	// Other processes of the machine may have this one's place, or share tables so that no close may be left out: neither is a fault.
+	for range 10 {
+		if err := l.p.SetFilter(set); err != nil {
+			t.Fatal(err)
+		}
+		if fd, err := unix.Open(tmp, unix.O_RDONLY, 0); err != nil || unix.Close(fd) != nil { // takes the place
+			t.Fatal(err)
+		}
+		got, want := l.closes(t, tmp)
+		if slices.Equal(got, want) {
+			if c, err := l.p.Counters(); err != nil || c.Filtered["openat"] == 0 || c.Filtered["close"] == 0 {
+				t.Errorf("what is left out is counted: %v, %v", c.Filtered, err)
+			}
+			return
+		}
+		marked := l.p.coll.Maps["marked"]
+		tgid, who, off := uint32(os.Getpid()), uint32(0), uint32(0)
+		if err := l.p.coll.Variables[marksOff].Get(&off); err != nil {
+			t.Fatal(err)
+		}
+		if err := marked.Lookup(tgid%marked.MaxEntries(), &who); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			t.Fatal(err)
+		}
+		if off == 0 && who == tgid {
+			t.Fatalf("closes of %v are seen, not of %v", got, want)
+		}
+		t.Logf("again: marks are off: %d, the place is that of process %d, not %d", off, who, tgid)
+	}
+	t.Error("in ten tries no close could be left out")
+}
+
+// closes makes fds in a table of a thread's own, closes them, and returns which closes were seen and of which there are events: of
+// those that the filter of TestFilterCloses keeps, or whose file it doesn't know.
+func (l *live) closes(t *testing.T, tmp string) (got, want []int) {
 	tid := 0
 	recs := l.inThread(t, []string{"openat", "close", "dup", "fcntl", "pipe2"}, func() {
 		tid = unix.Gettid()
@@ -261,19 +293,13 @@ func TestFilterCloses(t *testing.T) {
 		closing("its other end", p[1], 1)
 		closing("no fd", 1<<20, 0)
 	})
-	var got []int
 	for _, rec := range recs {
 		if rec.Type() == event.SyscallCloseX && rec.TID() == int64(tid) {
 			b, _ := rec.Param(1)
 			got = append(got, int(int64(binary.NativeEndian.Uint64(b))))
 		}
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("closes of %v are seen, not of %v", got, want)
-	}
-	if c, err := l.p.Counters(); err != nil || c.Filtered["openat"] == 0 || c.Filtered["close"] == 0 {
-		t.Errorf("what is left out is counted: %v, %v", c.Filtered, err)
-	}
+	return got, want
 }
 
 // somePorts makes ways that take some of these ports, any, or none.
