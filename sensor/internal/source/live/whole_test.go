@@ -123,7 +123,7 @@ func cpuTime() time.Duration {
 }
 
 // compare checks that what was seen of the load's thread and its children, with what was lost of that type, is what the load says it
-// made.
+// made. That nothing is lost can't be asked here, where whatever else the machine does fills the ring too: make bench-probe does.
 func compare(t *testing.T, res loadgen.Result, s *seen, c probe.Counters) {
 	t.Helper()
 	got, lost := map[string]uint64{}, map[string]uint64{}
@@ -163,9 +163,6 @@ func compare(t *testing.T, res loadgen.Result, s *seen, c probe.Counters) {
 func TestWholeMix(t *testing.T) {
 	res, s, c := watch(t, loadgen.Config{Mode: loadgen.ModeMix, Rate: 20000, Duration: 2 * time.Second, CPU: 1 % runtime.NumCPU(), Exec: 10, Connect: 100})
 	compare(t, res, s, c)
-	if c.Lost != 0 {
-		t.Errorf("%d events lost", c.Lost)
-	}
 }
 
 func TestWholeOpenClose(t *testing.T) {
