@@ -21,11 +21,11 @@ import (
 // sensor is where kernels.sh puts it, when the scene is to be played.
 const sensor = "/usr/bin/shikra"
 
-// How long the sensor may take to start, to alert and to stop; emulated, it has to compile its rules first.
+// How long the sensor may take to start, to alert and to stop; emulated on a loaded host, it has to compile its rules first.
 const (
-	startTime = 90 * time.Second
-	alertTime = 30 * time.Second
-	stopTime  = 20 * time.Second
+	startTime = 10 * time.Minute
+	alertTime = 3 * time.Minute
+	stopTime  = 2 * time.Minute
 )
 
 // parts are what this program does under other names; tests want a sleep, too.
