@@ -170,7 +170,15 @@ func (c *Ctx) computeAbspath(e event.Event, second bool, v *Value) {
 // computePath sets v to the absolute form of path parameter i.
 func (c *Ctx) computePath(e event.Event, i int, v *Value) {
 	path, ok := e.Str(i)
-	if !ok || len(path) == 0 || e.Thread() == 0 {
+	if e.Thread() == 0 {
+		return
+	}
+	if !ok || len(path) == 0 {
+		if dir, empty := c.emptyPath(e, &e.Type().Info().Params[i], path, ok); empty {
+			if res, ok := e.Res(); ok && res == 0 && len(dir) > 0 {
+				v.setBytes(dir)
+			}
+		}
 		return
 	}
 	c.Buf = c.Buf[:0]
@@ -183,6 +191,25 @@ func (c *Ctx) computePath(e event.Event, i int, v *Value) {
 		c.Buf = append(c.Buf[:len(unknownDir)], c.Buf[len(unknownDir)+1:]...) // without the slash
 	}
 	v.setBytes(c.Buf)
+}
+
+// emptyPath reports whether parameter p of e, path, may stand for the file that its fd itself is (AT_EMPTY_PATH and its like; where it
+// doesn't, the call fails with ENOENT), and returns that file's name; nil for unknown. ok says that there is a path. Where there is
+// none it may be NULL, which some calls take for an empty one (fs/namei.c@v6.18, getname_maybe_null), or couldn't be read: then the
+// flags must allow for an empty one, and the fd not be a directory's, from where another path would lead somewhere.
+func (c *Ctx) emptyPath(e event.Event, p *event.Param, path []byte, ok bool) (name []byte, empty bool) {
+	if !p.Relative || len(path) > 0 {
+		return nil, false
+	}
+	if !ok {
+		const emptyPath = 0x1000 // AT_EMPTY_PATH
+		fd, _ := e.Int(p.DirFD)
+		flags, _ := e.Int(e.Type().Info().ParamIndex("flags"))
+		if f := c.openFile(e, fd); flags&emptyPath == 0 || f == nil || f[wasmabi.FileKind] == 'd' {
+			return nil, false
+		}
+	}
+	return c.dirOf(e, p), true
 }
 
 // inRoot reports whether e, an openat2, takes its directory for the root (openat2(2), RESOLVE_IN_ROOT).

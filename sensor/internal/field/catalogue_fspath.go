@@ -12,7 +12,8 @@ type pathParams struct {
 }
 
 // pathTable holds the event types with paths. As in Falco, the source of a link is the new name and its target what
-// exists already; a symlink's target is resolved against the caller's directory.
+// exists already; a symlink's target is resolved against the caller's directory. Where a call takes an empty path for what the fd of its
+// directory is, the path is that file's name.
 var pathTable = func() map[event.Type]pathParams {
 	m := map[event.Type]pathParams{}
 	one := func(param string, types ...event.Type) {

@@ -237,7 +237,7 @@ func (c *Ctx) TargetsSensor(e event.Event) bool {
 		case aimOpen:
 			hit = c.opensSensor(e, t, p)
 		case aimFile:
-			hit = c.fileOfSensor(e, t)
+			hit = c.isFile(record(c.Arena.Files, e.File()), t)
 		case aimBPF:
 			kind, ok1 := e.Int(p)
 			id, ok2 := e.Int(p + 1)
@@ -331,14 +331,13 @@ func (c *Ctx) meansSensor(t []byte, hit, host bool) bool {
 // (AT_EMPTY_PATH).
 func (c *Ctx) pathOfSensor(e event.Event, t []byte, p int, tree bool) bool {
 	var v Value
-	if in := &e.Type().Info().Params[p]; in.Relative {
-		if path, ok := e.Str(p); ok && len(path) == 0 {
-			if res, ok := e.Res(); ok && res == -enoent {
-				return false // it doesn't
-			}
-			dir := c.dirOf(e, in)
-			return len(dir) > 0 && c.isPath(t, dir, tree)
+	path, ok := e.Str(p)
+	if dir, empty := c.emptyPath(e, &e.Type().Info().Params[p], path, ok); empty {
+		if res, ok := e.Res(); ok && res == -enoent {
+			return false // it doesn't
 		}
+		fd, _ := e.Int(e.Type().Info().Params[p].DirFD)
+		return len(dir) > 0 && c.isPath(t, dir, tree) || c.isFile(c.openFile(e, fd), t)
 	}
 	c.computePath(e, p, &v)
 	return len(v.Bytes) > 0 && c.isPath(t, v.Bytes, tree)
@@ -366,12 +365,11 @@ func (c *Ctx) opensSensor(e event.Event, t []byte, p int) bool {
 		path, ok := e.Str(p)
 		return ok && bytes.HasSuffix(path, mem) && c.pathOfSensor(e, t, p, false)
 	}
-	return c.fileOfSensor(e, t) || c.pathOfSensor(e, t, p, false)
+	return c.isFile(record(c.Arena.Files, e.File()), t) || c.pathOfSensor(e, t, p, false)
 }
 
-// fileOfSensor reports whether the file that e acts on is one of the sensor's.
-func (c *Ctx) fileOfSensor(e event.Event, t []byte) bool {
-	f := record(c.Arena.Files, e.File())
+// isFile reports whether f, a file of thread t or nil, is one of the sensor's.
+func (c *Ctx) isFile(f, t []byte) bool {
 	if f == nil {
 		return false
 	}

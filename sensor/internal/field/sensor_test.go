@@ -118,6 +118,9 @@ func TestTargetsSensor(t *testing.T) {
 		{"moved elsewhere", host, begin(event.SyscallMoveMountX).Int(0).Int(5).String("").Int(-100).String("/mnt").Int(4).Done(), 300, -1, 0, false},
 		{"by an empty path the working directory", host, setxattrat(0, -100, ""), 440, -1, 0, true},
 		{"by an empty path, which isn't allowed", host, setxattrat(-2, -100, ""), 440, -1, 0, false},
+		{"by no path a file's fd", host, begin(event.SyscallSetxattratX).Int(0).Int(3).Missing().Int(0x1000).String("trusted.x").Done(), 300, -1, 0, true},
+		{"by an empty path a file's fd that has another name", host, setxattrat(0, 3, ""), 300, -1, 0, true},
+		{"by no path a file's fd that isn't the sensor's", host, begin(event.SyscallSetxattratX).Int(0).Int(4).Missing().Int(0x1000).String("trusted.x").Done(), 300, -1, 0, false},
 		{"by an empty path another directory", host, setxattrat(0, -100, ""), 300, -1, 0, false},
 
 		{"a file of its folder, which failed", host, unlink("/etc/shikra/rules.d/../shikra.yaml"), 300, -1, 0, true},

@@ -36,6 +36,12 @@ func (w *world) events(t *testing.T) map[string]event.Event {
 	m["swapped"] = w.event(t, w.record(300, event.SyscallOpenX).Int(3).String("/f").Int(1).Int(0).Int(5).Int(7).SetOrigin(wasmabi.OriginOpened|wasmabi.OriginOther).Done(), 300, 3)
 	m["renamefail"] = w.event(t, w.record(300, event.SyscallRenameX).Int(-13).String("a").String("b").SetOrigin(wasmabi.OriginExact|wasmabi.OriginChanged|wasmabi.OriginIoUring).Done(), 300, -1)
 	m["symlink"] = w.event(t, w.record(300, event.SyscallSymlinkatX).Int(0).String("../t").Int(55).String("l").Done(), 300, -1)
+	m["linkfd"] = w.event(t, w.record(300, event.SyscallLinkatV2X).Int(0).Int(3).String("").Int(8).String("l").Int(0x1000).Done(), 300, -1)
+	m["linkgone"] = w.event(t, w.record(300, event.SyscallLinkatV2X).Int(-2).Int(3).String("").Int(8).String("l").Int(0).Done(), 300, -1)
+	m["chownfd"] = w.event(t, w.record(300, event.SyscallFchownatX).Int(0).Int(3).String("").Int(0).Int(0).Int(0x1000).Done(), 300, 3)
+	m["chowncwd"] = w.event(t, w.record(300, event.SyscallFchownatX).Int(0).Int(-100).String("").Int(0).Int(0).Int(0x1000).Done(), 300, -1)
+	m["xattrnull"] = w.event(t, w.record(300, event.SyscallSetxattratX).Int(0).Int(3).Missing().Int(0x1000).String("user.a").Done(), 300, -1)
+	m["xattrfault"] = w.event(t, w.record(300, event.SyscallSetxattratX).Int(0).Int(8).Missing().Int(0x1000).String("user.a").Done(), 300, -1)
 	m["poll"] = w.event(t, w.record(300, event.SyscallPollX).Int(1).Bytes([]byte{3, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0x41, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1, 0}).Int(10).Done(), 300, -1)
 	m["async"] = w.event(t, w.record(300, event.AsynceventE).Int(1).String("container").Bytes(nil).Done(), 300, -1)
 	return m
@@ -385,6 +391,16 @@ var valueTests = []struct{ field, event, want string }{
 	{"fs.path.source", "renamefail", "-"},
 	{"fs.path.source", "symlink", "<UNKNOWN>l"},
 	{"fs.path.target", "symlink", "/home/t"},
+	{"fs.path.target", "linkfd", "/etc/shadow"},
+	{"fs.path.targetraw", "linkfd", ""},
+	{"fs.path.source", "linkfd", "/var/lib/app/l"},
+	{"evt.abspath", "linkfd", "/etc/shadow"},
+	{"fs.path.target", "linkgone", "-"},
+	{"evt.abspath", "linkgone", "-"},
+	{"fs.path.name", "chownfd", "/etc/shadow"},
+	{"fs.path.name", "chowncwd", "/home/admin"},
+	{"fs.path.name", "xattrnull", "/etc/shadow"},
+	{"fs.path.name", "xattrfault", "-"},
 
 	{"user.uid", "open", "1000"},
 	{"user.name", "open", "admin"},

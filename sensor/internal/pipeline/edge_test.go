@@ -33,7 +33,7 @@ import (
 // rules, of which the first that holds alerts; "other: NAME" under a line with - says that another one does. The chain is
 // the process that acts and, before it, its parent and so on up to a child of process 1. After a name may stand @ and the path of its executable
 // (default: /usr/bin and the name), = and a uid, {arguments with commas between}, % for a container. The event has its arguments in the order of the
-// command that makes it; "= -13" at the end is the result of a call that failed.
+// command that makes it, a linkat's old name may be that of an fd (fd:/etc/shadow); "= -13" at the end is the result of a call that failed.
 type edgeCase struct {
 	place, rule string
 	alerts      bool
@@ -218,6 +218,10 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 		kv["oldpath"], kv["newpath"] = arg(0), arg(1)
 	case "link", "linkat":
 		kv["oldpath"], kv["newpath"] = arg(0), arg(1)
+		if path, ok := strings.CutPrefix(arg(0), "fd:"); ok {
+			w.file(path)
+			kv["olddir"], kv["oldpath"], kv["flags"] = strconv.Itoa(edgeFD), "", "AT_EMPTY_PATH"
+		}
 	case "symlink", "symlinkat":
 		kv["target"], kv["linkpath"] = arg(0), arg(1)
 	case "unlink", "rmdir", "mkdir", "mkdirat", "chown", "lchown", "mknod", "mknodat", "truncate":

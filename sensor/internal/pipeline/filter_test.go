@@ -266,6 +266,7 @@ func randomRules(t testing.TB, r *rand.Rand) string {
 	}
 	add("fd.directory", "/etc", "/usr/bin", "/", "/dev", "/tmp")
 	add("fs.path.name", paths...)
+	add("fs.path.target", paths...)
 	add("evt.arg.name", paths...)
 	add("evt.rawarg.name", paths...)
 	add("evt.arg.dirfd", "/etc", "/etc/passwd", "/usr/bin/ls")
@@ -365,11 +366,14 @@ func TestFilterEmptyPath(t *testing.T) {
 		record(b.Start(1, tid, event.SyscallOpenatV2X).Int(30).Int(-100).String("/srv/secret").Int(1).Int(0).Int(1).Int(9).Done())
 		record(b.Start(2, tid, event.SyscallFchownatX).Int(0).Int(30).String("").Int(0).Int(0).Int(atEmptyPath).Done())
 		record(b.Start(3, tid, event.SyscallLinkatV2X).Int(0).Int(30).String("").Int(-100).String("/srv/l").Int(atEmptyPath).Done())
+		record(b.Start(4, tid, event.SyscallSetxattratX).Int(0).Int(30).Missing().Int(atEmptyPath).String("user.a").Done())
 	}
 	const narrow = "- rule: n\n  desc: d\n  condition: evt.type = openat and fd.name startswith /etc/\n  output: o\n  priority: INFO\n"
 	for _, cond := range []string{
 		"evt.type = fchownat and fd.name = /srv/secret", "evt.type = fchownat and evt.arg.dirfd contains secret",
 		"evt.type = fchownat and evt.args contains secret", "evt.type = linkat and evt.arg.olddir contains secret", "evt.type = linkat and evt.args contains secret",
+		"evt.type = linkat and fs.path.target = /srv/secret", "evt.type = fchownat and fs.path.name = /srv/secret", "evt.type = linkat and evt.abspath = /srv/secret",
+		"evt.type = setxattrat and fs.path.name = /srv/secret",
 	} {
 		wasm := compiled(t, load.Source{Name: "r.yaml", Data: []byte(narrow + "- rule: r\n  desc: d\n  condition: " + cond + "\n  output: \"%evt.args\"\n  priority: INFO\n")})
 		want, got := alerts(t, wasm, src, nil), alerts(t, wasm, src, newKernel(t, wasm, lookups(t, src)))

@@ -221,6 +221,9 @@ func (u *use) field(r *field.Ref, t event.Type) {
 	case r.Class() == "fd" || r.Class() == "fs.path" || r.Name == "evt.buflen" || r.Name == "evt.category" ||
 		strings.HasPrefix(r.Name, "evt.abspath") || strings.HasPrefix(r.Name, "evt.is_syslog") || strings.HasPrefix(r.Name, "evt.count.error"):
 		u.own = u.own || !tellsOfItsFile(t)
+		if r.Class() == "fs.path" || strings.HasPrefix(r.Name, "evt.abspath") {
+			u.own = u.own || namesFiles(t) // an empty path is that of the fd
+		}
 	}
 }
 
