@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"golang.org/x/sys/unix"
 )
 
 // RunConfig is what Run works with.
@@ -39,8 +40,6 @@ func Run(ctx context.Context, cfg RunConfig) error {
 	}
 	p := newPace(cfg.MinSleep, cfg.MaxSleep, cfg.Ring.Size())
 	done := ctx.Done()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
 	last := time.Now()
 	for {
 		before := cfg.Ring.bytes.Load()
@@ -52,13 +51,18 @@ func Run(ctx context.Context, cfg RunConfig) error {
 			return nil
 		}
 		now := time.Now()
-		timer.Reset(p.next(now.Sub(last), records, cfg.Ring.bytes.Load()-before))
+		d := p.next(now.Sub(last), records, cfg.Ring.bytes.Load()-before)
 		last = now
-		select {
-		case <-done:
-		case <-timer.C:
-		}
+		sleep(d)
 	}
+}
+
+// sleep lets other goroutines run and then waits in the kernel: a timer of the runtime's takes several wake-ups of its threads for
+// each of these, which on an idle machine is most of what the sensor costs. A signal may end it early.
+func sleep(d time.Duration) {
+	runtime.Gosched() // with one processor the others would wait for this thread
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&ts, nil)
 }
 
 // drainAll drains until the ring is empty and returns how many records it found. Once done is closed it reads no more
