@@ -12,16 +12,28 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+
 	"github.com/shikra-sensor/shikra/sensor/internal/loadgen"
 )
 
-// bar is one promise about cost, and what was measured.
+// bar is one promise about cost, and what was measured. Limits of time are those of the reference machine; what was measured here
+// is divided by how much slower than that this machine was at the same work in the same run without a sensor.
 type bar struct {
-	Name    string  `json:"name"`
-	Value   float64 `json:"value"`
-	Limit   float64 `json:"limit"`
-	Unit    string  `json:"unit"`
-	Details string  `json:"details,omitempty"`
+	Name     string  `json:"name"`
+	Value    float64 `json:"value"`    // at the reference's pace
+	Measured float64 `json:"measured"` // here
+	Pace     float64 `json:"pace"`     // times the reference's time that this machine took; 1 for what doesn't depend on it
+	Limit    float64 `json:"limit"`
+	Unit     string  `json:"unit"`
+	Details  string  `json:"details,omitempty"`
+}
+
+// paced makes a bar of what was measured on a machine of that pace.
+func paced(name string, measured, pace, limit float64, unit, details string) bar {
+	return bar{Name: name, Value: measured / pace, Measured: measured, Pace: pace, Limit: limit, Unit: unit, Details: details}
 }
 
 // OK reports whether the bar holds.
@@ -32,8 +44,21 @@ func (b *bar) print(w io.Writer) {
 	if !b.OK() {
 		verdict = "FAILS"
 	}
-	fmt.Fprintf(w, "%-5s %-58s %9.2f of %g %s  %s\n", verdict, b.Name, b.Value, b.Limit, b.Unit, b.Details)
+	fmt.Fprintf(w, "%-5s %-47s %7.2f of %g %s", verdict, b.Name, b.Value, b.Limit, b.Unit)
+	if b.Pace != 1 {
+		fmt.Fprintf(w, " (%.2f here, %.2f times slower)", b.Measured, b.Pace)
+	}
+	if b.Details != "" {
+		fmt.Fprintf(w, "; %s", b.Details)
+	}
+	fmt.Fprintln(w)
 }
+
+// What a unit took on the machine that the limits are of, in ns, without a sensor: its pace.
+const (
+	refGetppid   = 164
+	refOpenClose = 2700
+)
 
 // The rules that the bars are measured with.
 const (
@@ -63,11 +88,15 @@ const (
 `
 )
 
-// rounds is how often each side of a comparison is measured: one after the other in turn, the median counts.
-const rounds = 7
+// rounds is how often each side of a comparison is measured, one after the other in turn: with the sensor between twice without.
+// The median of the differences counts, so that a machine whose pace changes meanwhile says little.
+const rounds = 9
 
-// window is how long each measurement takes.
-const window = 400 * time.Millisecond
+// A measurement is the median of some windows.
+const (
+	windows = 5
+	window  = 80 * time.Millisecond
+)
 
 // median returns the middle of v, which it sorts.
 func median(v []float64) float64 {
@@ -77,8 +106,9 @@ func median(v []float64) float64 {
 
 // bench measures the bars.
 type bench struct {
-	bin string
-	dir string
+	bin  string
+	dir  string
+	pace float64 // how much slower this machine opens and closes than the reference, as workload found
 }
 
 // rules writes a rules file and returns its name.
@@ -87,29 +117,52 @@ func (b *bench) rules(name, text string) (string, error) {
 	return f, os.WriteFile(f, []byte(text), 0o600)
 }
 
-// unit runs a load for a window and returns the time of one unit in ns: a call, an open with its close, a process.
+// unit runs a load and returns the time of one unit in ns: a call or an open with its close, of the thread that makes it; a process,
+// from its start to its end.
 func unit(mode string) (float64, error) {
-	r, err := loadgen.Run(loadgen.Config{Mode: mode, Duration: window, CPU: 1}, nil)
-	if err != nil {
-		return 0, err
+	var out []float64
+	for range windows {
+		r, err := loadgen.Run(loadgen.Config{Mode: mode, Duration: window, CPU: 1}, nil)
+		if err != nil {
+			return 0, err
+		}
+		n, took := r.Calls, r.CPU
+		switch mode {
+		case loadgen.ModeOpenClose:
+			n = r.Events["openat"]
+		case loadgen.ModeSpawn:
+			n, took = r.Events["execve"], r.Seconds
+		}
+		if n == 0 {
+			return 0, fmt.Errorf("%s: nothing was made", mode)
+		}
+		out = append(out, took*1e9/float64(n))
 	}
-	n := map[string]uint64{loadgen.ModeGetppid: r.Calls, loadgen.ModeOpenClose: r.Events["openat"], loadgen.ModeSpawn: r.Events["execve"]}[mode]
-	if n == 0 {
-		return 0, fmt.Errorf("%s: nothing was made", mode)
-	}
-	return r.Seconds * 1e9 / float64(n), nil
+	return median(out), nil
 }
 
-// side measures some loads and adds their units to the results.
-func side(to map[string][]float64, prefix string, modes ...string) error {
+// units are what each load's unit took, in ns.
+type units map[string]float64
+
+// measureUnits measures some loads.
+func measureUnits(modes ...string) (units, error) {
+	out := units{}
 	for _, m := range modes {
 		v, err := unit(m)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		to[prefix+m] = append(to[prefix+m], v)
+		out[m] = v
 	}
-	return nil
+	return out, nil
+}
+
+// compared is one load with the sensor, and without it just before and after.
+type compared struct{ more, without []float64 }
+
+func (c *compared) add(mode string, before, with, after units) {
+	without := (before[mode] + after[mode]) / 2
+	c.more, c.without = append(c.more, with[mode]-without), append(c.without, without)
 }
 
 // under runs fn while the sensor runs.
@@ -127,6 +180,24 @@ func (b *bench) under(fn func(*sensor) error, args ...string) error {
 	return err
 }
 
+// noop attaches a program that does nothing to the end of every system call: what a hook costs at least.
+func noop(fn func() error) error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sys_exit", License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return fmt.Errorf("the program that does nothing: %w", err)
+	}
+	defer p.Close()
+	l, err := link.AttachTracing(link.TracingOptions{Program: p})
+	if err != nil {
+		return fmt.Errorf("attach the program that does nothing: %w", err)
+	}
+	defer l.Close()
+	return fn()
+}
+
 // workload compares what a program pays with the sensor and without.
 func (b *bench) workload() ([]bar, error) {
 	wide, err := b.rules("wide", wideRules)
@@ -137,66 +208,93 @@ func (b *bench) workload() ([]bar, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := map[string][]float64{}
-	var delivered, made, narrowSent, narrowMade uint64
+	const getppid, pair, spawn = loadgen.ModeGetppid, loadgen.ModeOpenClose, loadgen.ModeSpawn
+	var hook, untraced, traced, dropped, spawned compared
+	var wideCount, narrowCount count
+	before, err := measureUnits(getppid, pair, spawn)
+	if err != nil {
+		return nil, err
+	}
 	for range rounds {
-		if err := side(t, "", loadgen.ModeGetppid, loadgen.ModeOpenClose, loadgen.ModeSpawn); err != nil {
-			return nil, err
-		}
-		err := b.under(func(s *sensor) error {
-			n, sent, err := counted(s, func() error { return side(t, "wide ", loadgen.ModeOpenClose) })
-			made, delivered = made+n, delivered+sent
-			return errors.Join(err, side(t, "wide ", loadgen.ModeGetppid, loadgen.ModeSpawn))
+		var with, after units
+		err := b.under(func(s *sensor) (err error) {
+			if with, err = measureUnits(getppid, spawn); err != nil {
+				return err
+			}
+			return wideCount.of(s, func() (err error) { with[pair], err = unit(pair); return err })
 		}, "-r", wide)
+		if err == nil {
+			after, err = measureUnits(getppid, pair, spawn)
+		}
 		if err != nil {
 			return nil, err
 		}
+		untraced.add(getppid, before, with, after)
+		traced.add(pair, before, with, after)
+		spawned.add(spawn, before, with, after)
+		before = after
+
 		err = b.under(func(s *sensor) error {
-			n, sent, err := counted(s, func() error { return side(t, "narrow ", loadgen.ModeOpenClose) })
-			narrowMade, narrowSent = narrowMade+n, narrowSent+sent
-			return err
+			return narrowCount.of(s, func() (err error) { with, err = measureUnits(pair); return err })
 		}, "-r", narrow)
+		if err == nil {
+			after, err = measureUnits(getppid, pair, spawn)
+		}
 		if err != nil {
 			return nil, err
 		}
+		dropped.add(pair, before, with, after)
+		before = after
+
+		err = noop(func() (err error) { with, err = measureUnits(getppid); return err })
+		if err == nil {
+			after, err = measureUnits(getppid, pair, spawn)
+		}
+		if err != nil {
+			return nil, err
+		}
+		hook.add(getppid, before, with, after)
+		before = after
 	}
-	m := map[string]float64{}
-	for k, v := range t {
-		m[k] = median(v)
-	}
-	more := func(with, without string, div float64) float64 { return (m[with+without] - m[without]) / div }
-	base := func(mode string, div float64, unit string) string {
-		return fmt.Sprintf("(%.3g %s without)", m[mode]/div, unit)
-	}
+	calls := median(untraced.without) / refGetppid
+	b.pace = median(traced.without) / refOpenClose
 	return []bar{
-		{"untraced system call (getppid)", more("wide ", loadgen.ModeGetppid, 1), 95, "ns", base(loadgen.ModeGetppid, 1, "ns")},
-		{"open+close, both traced and delivered", more("wide ", loadgen.ModeOpenClose, 1e3), 1, "µs",
-			base(loadgen.ModeOpenClose, 1e3, "µs") + fmt.Sprintf(", sent or lost %.2f of what was made", share(delivered, made))},
-		{"open+close, both dropped by the filter", more("narrow ", loadgen.ModeOpenClose, 1e3), 0.3, "µs",
-			base(loadgen.ModeOpenClose, 1e3, "µs") + fmt.Sprintf(", sent or lost %.2f of what was made", share(narrowSent, narrowMade))},
-		{"spawned process", more("wide ", loadgen.ModeSpawn, 1e3), 40, "µs", base(loadgen.ModeSpawn, 1e3, "µs")},
+		paced("untraced system call (getppid)", median(untraced.more), calls, 95, "ns",
+			fmt.Sprintf("%.0f ns without, a hook that does nothing adds %.0f", median(untraced.without), median(hook.more))),
+		paced("open+close, both traced and delivered", median(traced.more)/1e3, b.pace, 1, "µs",
+			fmt.Sprintf("%.2f µs without, %.2f of the events sent or lost", median(traced.without)/1e3, wideCount.share())),
+		paced("open+close, both dropped by the filter", median(dropped.more)/1e3, b.pace, 0.3, "µs",
+			fmt.Sprintf("%.2f µs without, %.2f of the events sent or lost", median(dropped.without)/1e3, narrowCount.share())),
+		paced("spawned process", median(spawned.more)/1e3, b.pace, 40, "µs", fmt.Sprintf("%.0f µs without", median(spawned.without)/1e3)),
 	}, nil
 }
 
 func share(a, b uint64) float64 { return float64(a) / float64(max(b, 1)) }
 
-// counted runs a load of opens and closes and returns how many events it made and how many the probe made of it.
-func counted(s *sensor, load func() error) (made, sent uint64, err error) {
+// count is how many events the probe made of a load of opens and closes: sent or lost, and filtered.
+type count struct{ sent, filtered uint64 }
+
+// of runs a load and counts.
+func (c *count) of(s *sensor, load func() error) error {
 	before, err := s.metrics()
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	if err := load(); err != nil {
-		return 0, 0, err
+		return err
 	}
 	after, err := s.metrics()
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	diff := func(name string) uint64 { return uint64(after[name] - before[name]) }
-	sent = diff("shikra_probe_sent_total") + diff("shikra_lost_total")
-	return sent + diff("shikra_filtered_total"), sent, nil
+	c.sent += diff("shikra_probe_sent_total") + diff("shikra_lost_total")
+	c.filtered += diff("shikra_filtered_total")
+	return nil
 }
+
+// share returns how many of the events were sent or lost.
+func (c *count) share() float64 { return share(c.sent, c.sent+c.filtered) }
 
 // consumer measures what reading, decoding and state cost the sensor at full speed.
 func (b *bench) consumer() ([]bar, error) {
@@ -208,7 +306,7 @@ func (b *bench) consumer() ([]bar, error) {
 	for range 3 {
 		err := b.under(func(s *sensor) error {
 			before := cpuSeconds(s.cmd.Process.Pid)
-			r, err := loadgen.Run(loadgen.Config{Mode: loadgen.ModeOpenClose, Duration: 5 * window, CPU: 1}, nil)
+			r, err := loadgen.Run(loadgen.Config{Mode: loadgen.ModeOpenClose, Duration: 2 * time.Second, CPU: 1}, nil)
 			if err != nil {
 				return err
 			}
@@ -221,7 +319,7 @@ func (b *bench) consumer() ([]bar, error) {
 			return nil, err
 		}
 	}
-	return []bar{{"consumer: read, decode, state, no rules", median(cost), 250, "ns CPU an event", fmt.Sprintf("at %.0f events/s", median(rate))}}, nil
+	return []bar{paced("consumer: read, decode, state, no rules", median(cost), b.pace, 250, "ns CPU an event", fmt.Sprintf("at %.0f events/s", median(rate)))}, nil
 }
 
 // steady measures a moderate rate: CPU and the time from an event to its alert.
@@ -242,8 +340,8 @@ func (b *bench) steady() ([]bar, error) {
 		}
 		slices.Sort(l)
 		out = []bar{
-			{"10,000 events/s", cpu, 1.5, "% of a core", fmt.Sprintf("(%.0f made a second)", float64(r.Total)/r.Seconds)},
-			{"alert latency, p99", float64(l[len(l)*99/100]) / 1e6, 20, "ms", fmt.Sprintf("(%d of %d alerts, median %.1f ms)", len(l), r.Planted, float64(l[len(l)/2])/1e6)},
+			paced("10,000 events/s", cpu, b.pace, 1.5, "% of a core", fmt.Sprintf("%.0f made a second", float64(r.Total)/r.Seconds)),
+			paced("alert latency, p99", float64(l[len(l)*99/100])/1e6, 1, 20, "ms", fmt.Sprintf("%d of %d alerts, median %.1f ms", len(l), r.Planted, float64(l[len(l)/2])/1e6)),
 		}
 		return nil
 	})
@@ -280,8 +378,8 @@ func (b *bench) saturated() ([]bar, error) {
 		}
 		lost := uint64(after["shikra_lost_total"] - before["shikra_lost_total"])
 		sent := uint64(after["shikra_probe_sent_total"] - before["shikra_probe_sent_total"])
-		out = []bar{{fmt.Sprintf("%d saturated cores of open+close: lost", cores), 100 * share(lost, total), 26, "%",
-			fmt.Sprintf("(%d made by the load; %d sent and %d lost by the probe's count, other processes' among them)", total, sent, lost)}}
+		out = []bar{paced(fmt.Sprintf("%d saturated cores of open+close: lost", cores), 100*share(lost, total), 1, 26, "%",
+			fmt.Sprintf("%d made by the load; %d sent and %d lost by the probe's count, other processes' among them", total, sent, lost))}
 		return nil
 	}, "-o", "probe.filter=false")
 	return out, err

@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/shikra-sensor/shikra/sensor/internal/loadgen"
 )
 
@@ -297,24 +299,15 @@ func (s *sensor) metrics() (map[string]float64, error) {
 	return out, sc.Err()
 }
 
-// cpuSeconds is the time that a process's threads ran (Documentation/scheduler/sched-stats.rst: the first number of
-// schedstat, in ns): exact, where the ticks of stat miss short runs.
+// cpuSeconds is the time that a process's threads ran, those that have ended among them (clock_getcpuclockid(3): the clock of the
+// scheduler's count, in ns, where the ticks of /proc/PID/stat miss short runs).
 func cpuSeconds(pid int) float64 {
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err != nil {
+	const sched = 2
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|sched), &t); err != nil {
 		return 0
 	}
-	sum := 0.0
-	for _, t := range tasks {
-		b, err := os.ReadFile(t)
-		if err != nil {
-			continue
-		}
-		ns, _, _ := strings.Cut(string(b), " ")
-		v, _ := strconv.ParseFloat(ns, 64)
-		sum += v
-	}
-	return sum / 1e9
+	return float64(t.Nano()) / 1e9
 }
 
 // memory returns the peak of the resident set and the proportional set size, in MB.
