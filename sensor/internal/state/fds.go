@@ -20,6 +20,8 @@ type fdTable struct {
 	pages uint32
 	fds   uint32
 
+	changes uint32 // how often an fd was set or removed
+
 	newer  uint32 // the repair in which all of it is newer than the snapshot
 	shown  uint32 // the repair whose snapshot shows files of it
 	showed uint32 // how many
@@ -106,10 +108,11 @@ func (s *State) ownTable(t uint32) {
 	if d.tab == 0 {
 		d.tab = s.newTable()
 	} else if s.tabs[d.tab].refs > 1 {
-		n := s.copyTable(d.tab)
-		s.dropTable(d.tab)
-		d.tab = n
-		s.noteTable(n)
+		from := d.tab
+		d.tab = s.copyTable(from)
+		s.noteTable(d.tab)
+		s.copied(t, from)
+		s.dropTable(from)
 	}
 }
 
@@ -225,6 +228,10 @@ func (s *State) setEntry(i uint32, fd int32, e uint32) bool {
 	if s.repair.noting {
 		s.noteFD(g, fd)
 	}
+	s.tabs[i].changes++
+	if s.tabs[i].refs > 1 {
+		s.changed(i, fd)
+	}
 	at := &g.ent[fd&(pageFDs-1)]
 	if old := *at; old != 0 {
 		*at = e
@@ -244,6 +251,10 @@ func (s *State) closeFD(i uint32, fd int32) {
 	}
 	if s.repair.noting {
 		s.noteClosed(i, fd)
+	}
+	s.tabs[i].changes++
+	if s.tabs[i].refs > 1 {
+		s.changed(i, fd)
 	}
 	p := s.pageFor(i, fd)
 	if p == 0 {

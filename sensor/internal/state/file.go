@@ -226,7 +226,7 @@ func (s *State) closeEvent(c *call) {
 		s.askFile(c, c.fd, true)
 		return
 	}
-	if (c.file != 0 || s.repair.noting && c.t != 0 && c.fd >= 0) && c.m.HasRes && c.m.Res != -ebadf {
+	if c.t != 0 && c.fd >= 0 && c.m.HasRes && c.m.Res != -ebadf {
 		s.closeFD(s.side[c.t].tab, c.fd)
 	}
 }
@@ -248,6 +248,7 @@ func (s *State) closeRange(c *call) {
 	tab := s.side[c.t].tab
 	shared := tab != 0 && s.tabs[tab].refs > 1
 	s.noteTable(tab)
+	s.tabs[tab].changes++ // also of fds that aren't known
 	s.eachIn(tab, first, last, func(p, from, to uint32) {
 		base := int32(s.pages[p].base << pageBits)
 		for k := from; k <= to; k++ {

@@ -261,6 +261,7 @@ func (s *State) giveTable(t, src uint32, share bool) {
 		s.tabs[d.tab].refs++
 	default:
 		d.tab = s.copyTable(s.side[src].tab)
+		s.copied(t, s.side[src].tab)
 	}
 }
 

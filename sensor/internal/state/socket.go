@@ -599,7 +599,12 @@ func (s *State) askFile(c *call, fd int32, again bool) bool {
 	}
 	r := s.a.Files.Record(f)
 	a := snapshot.FileAsk{PID: geti64(s.rec(c.t), wasmabi.ThreadPid), Other: s.sharer(c.t), FD: fd, TS: get64(r, wasmabi.FileTs), Again: again}
-	if !s.asks.take(c.r.TS(), s.cfg.Asks) || !s.cfg.AskFile(a) {
+	return s.askFor(a, c.r.TS())
+}
+
+// askFor asks, unless too much was asked of late.
+func (s *State) askFor(a snapshot.FileAsk, now uint64) bool {
+	if !s.asks.take(now, s.cfg.Asks) || !s.cfg.AskFile(a) {
 		s.st.FDsUnasked++
 		return false
 	}
@@ -638,8 +643,14 @@ func (s *State) FoundFile(a snapshot.FileAsk, sf *snapshot.File) {
 	if t == 0 {
 		return
 	}
-	e := s.fdEntry(s.side[t].tab, a.FD)
+	tab := s.side[t].tab
+	// What is found of one fd says nothing about those that are still asked for.
+	defer func(changes uint32) { s.tabs[tab].changes = changes }(s.tabs[tab].changes)
+	e := s.fdEntry(tab, a.FD)
 	if e == 0 {
+		if a.Again {
+			s.foundCopied(t, a, sf)
+		}
 		return
 	}
 	r := s.a.Files.Record(s.open[e>>1].slot)

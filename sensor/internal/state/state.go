@@ -79,6 +79,7 @@ type State struct {
 	oldest   uint32 // ends of the order in which threads are evicted
 	newest   uint32
 	recent   recent
+	copies   copies
 	now      uint64 // ns, time of the event being applied
 	spare    int    // slots kept free for threads that events tell of
 
