@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,11 +28,31 @@ func readDoc(t *testing.T, name string) []byte {
 	return b
 }
 
+// inDocs holds what stands in docs/operators.md between the two marks of that name to want.
+func inDocs(t *testing.T, name, want string) {
+	t.Helper()
+	doc := readDoc(t, "docs/operators.md")
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+	i, j := bytes.Index(doc, []byte(begin)), bytes.Index(doc, []byte(end))
+	if i < 0 || j < i {
+		t.Fatalf("docs/operators.md: the marks of the %s are missing", name)
+	}
+	i += len(begin)
+	if *update {
+		doc = append(append(append([]byte{}, doc[:i]...), want...), doc[j:]...)
+		if err := os.WriteFile("../../../docs/operators.md", doc, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(doc[i:j]) != want {
+		t.Errorf("docs/operators.md: the %s differ (go test ./sensor/internal/cli -run InDocs -update)", name)
+	}
+}
+
 // TestKeysInDocs: docs/operators.md lists every key with its default and meaning.
 func TestKeysInDocs(t *testing.T) {
-	doc := readDoc(t, "docs/operators.md")
-	var want bytes.Buffer
-	want.WriteString("<!-- keys -->\n")
+	var want strings.Builder
 	for _, k := range config.Keys() {
 		d := fmt.Sprint(k.Default)
 		if d == "" || d == "[]" || d == "map[]" {
@@ -39,30 +60,24 @@ func TestKeysInDocs(t *testing.T) {
 		}
 		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", k.Name, d, k.Doc)
 	}
-	want.WriteString("<!-- /keys -->")
-	i, j := bytes.Index(doc, []byte("<!-- keys -->")), bytes.Index(doc, []byte("<!-- /keys -->"))
-	if i < 0 || j < i {
-		t.Fatal("docs/operators.md: the markers are missing")
-	}
-	j += len("<!-- /keys -->")
-	if *update {
-		doc = append(append(append([]byte{}, doc[:i]...), want.Bytes()...), doc[j:]...)
-		if err := os.WriteFile("../../../docs/operators.md", doc, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if !bytes.Equal(doc[i:j], want.Bytes()) {
-		t.Errorf("docs/operators.md: the keys differ (go test ./sensor/internal/cli -run KeysInDocs -update)")
-	}
+	inDocs(t, "keys", want.String())
 }
 
-// TestMetricsInDocs: a metric that the docs name exists.
+// TestMetricsInDocs: docs/operators.md lists every metric with its labels and meaning, and one that the docs name exists.
 func TestMetricsInDocs(t *testing.T) {
 	have := map[string]bool{}
+	var want []string
 	for _, m := range metrics.Table() {
 		have["shikra_"+m.Name] = true
+		labels := ""
+		if len(m.Labels) > 0 {
+			labels = "`" + strings.Join(m.Labels, "`, `") + "`"
+		}
+		help := strings.TrimSuffix(m.Help, ".")
+		want = append(want, fmt.Sprintf("| `shikra_%s` | %s | %s |\n", m.Name, labels, strings.ToLower(help[:1])+help[1:]))
 	}
+	slices.Sort(want)
+	inDocs(t, "metrics", strings.Join(want, ""))
 	n := 0
 	for _, name := range []string{"docs/operators.md", "README.md", "docs/architecture.md"} {
 		for _, m := range regexp.MustCompile("`(shikra_[a-z_]+)`").FindAllStringSubmatch(string(readDoc(t, name)), -1) {

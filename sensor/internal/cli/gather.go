@@ -12,7 +12,7 @@ import (
 )
 
 // gather gives the metrics of a running sensor.
-func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *lossWatch, repairer *live.Repairer, runs bool) metrics.Gather {
+func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *lossWatch, repairer *live.Repairer, finder *live.Finder, runs bool) metrics.Gather {
 	return func(emit func(metrics.ID, float64, ...string)) {
 		st := s.Stats()
 		emit(metrics.BuildInfo, 1, Version(), runtime.Version())
@@ -99,6 +99,8 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 		emit(metrics.FilesAsked, float64(st.State.FDsAsked), "asked")
 		emit(metrics.FilesAsked, float64(st.State.FDsFound), "found")
 		emit(metrics.FilesAsked, float64(st.State.FDsUnasked), "unasked")
+		emit(metrics.FilesAsked, float64(finder.Dropped()), "dropped")
+		emit(metrics.ClosesOvertaken, float64(st.State.ClosesOvertaken))
 		for _, t := range stateTables(&st.State) {
 			emit(metrics.StateUsed, float64(t.used), t.name)
 			emit(metrics.StateLimit, float64(t.limit), t.name)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/loadgen"
+	"github.com/shikra-sensor/shikra/sensor/internal/metrics"
 	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
 )
 
@@ -162,6 +163,34 @@ func (r *running) metric(name string) uint64 {
 		}
 	}
 	return 0
+}
+
+// TestMetricsServed: a sensor that runs serves every metric, but for those that tell of what needn't happen.
+func TestMetricsServed(t *testing.T) {
+	r := startSensor(t, "")
+	occasional := map[string]bool{
+		"lost_total": true, "syscall_lost_total": true, "cpu_lost_total": true, "missing_parameters_total": true, "cut_parameters_total": true,
+		"hook_skipped_total": true, "bpf_runs_total": true, "bpf_seconds_total": true, "filtered_total": true, "not_captured_syscall": true,
+		"batch_mean_events": true, "syscall_events_total": true, "events_total": true,
+		"container_lookups_total": true, "container_lookup_failures_total": true, "container_lookup_seconds_total": true,
+	}
+	resp, err := http.Get(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range metrics.Table() {
+		if !occasional[m.Name] && !regexp.MustCompile(`(?m)^shikra_`+m.Name+`[ {]`).Match(b) {
+			t.Errorf("shikra_%s isn't served", m.Name)
+		}
+	}
+	if !bytes.Contains(b, []byte(`shikra_files_asked_total{what="dropped"}`)) {
+		t.Error("dropped answers aren't served")
+	}
 }
 
 // told is a JSON alert.

@@ -153,7 +153,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	defer repairer.Close()
 	var watching atomic.Pointer[vigil] // set once the sensor watches
 	if cfg.HTTP.Listen != "" {
-		h, err := metrics.Handler(gather(s, p, ring, sel, losses, repairer, cfg.Metrics.BPFStats), health(s, &watching))
+		h, err := metrics.Handler(gather(s, p, ring, sel, losses, repairer, finder, cfg.Metrics.BPFStats), health(s, &watching))
 		if err != nil {
 			return err
 		}

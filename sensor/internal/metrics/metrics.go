@@ -69,6 +69,7 @@ const (
 	Repaired
 	RepairSeconds
 	FilesAsked
+	ClosesOvertaken
 	HookActive
 	PathsNotKept
 	OpensNotKept
@@ -106,7 +107,7 @@ func Table() [numIDs]Metric {
 		BPFSeconds:        {"bpf_seconds_total", "Time spent in a BPF program and those it hands over to, while metrics.bpf_stats is on.", true, []string{"program"}},
 		ProbeSent:         {"probe_sent_total", "Events the probe put into the ring buffer.", true, nil},
 		BadRecords:        {"bad_records_total", "Records that couldn't be read and were left out.", true, nil},
-		DroppedEvents:     {"dropped_events_total", "Events dropped by the sensor itself.", true, nil},
+		DroppedEvents:     {"dropped_events_total", "Events dropped by the sensor itself, which found no room in an empty batch.", true, nil},
 		Batches:           {"batches_total", "Batches judged.", true, nil},
 		Judged:            {"judged_events_total", "Events judged by modules.", true, nil},
 		StateFlushes:      {"state_flushes_total", "Batches cut short by a state change that their events could have seen.", true, nil},
@@ -135,7 +136,8 @@ func Table() [numIDs]Metric {
 		Repairs:           {"repairs_total", "Repairs of the state after losses: begun, done, failed.", true, []string{"what"}},
 		Repaired:          {"repaired_entries_total", "Entries of the state that repairs added, removed or mended.", true, []string{"table", "change"}},
 		RepairSeconds:     {"repair_snapshot_seconds", "How long the snapshot of the last repair took.", false, nil},
-		FilesAsked:        {"files_asked_total", "Fds that no event told of: asked for in /proc, found there, not asked for because of too many.", true, []string{"what"}},
+		FilesAsked:        {"files_asked_total", "Fds that no event told of: asked for in /proc, found there in time, unasked because of too many, and dropped: found, but nobody took the answer.", true, []string{"what"}},
+		ClosesOvertaken:   {"closes_overtaken_total", "Closes during which another thread got the fd's number: what the fd is now was asked for in /proc.", true, nil},
 		HookActive:        {"hook_active", "Whether a kernel hook is attached (1) or not (0), and in which tier.", false, []string{"hook", "tier"}},
 		OpensNotKept:      {"opens_not_kept_total", "Opens of which it wasn't kept which file the kernel opened, for want of room (probe.exact_paths).", true, nil},
 		PathsNotKept:      {"paths_not_kept_total", "Paths of which the kernel's own copy wasn't kept for want of room (probe.exact_paths).", true, nil},

@@ -2,6 +2,7 @@ package live
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
 )
@@ -13,6 +14,8 @@ type Finder struct {
 	asked  chan snapshot.FileAsk
 	found  chan finding
 	done   sync.WaitGroup
+
+	dropped atomic.Uint64 // answers that found no room
 }
 
 type finding struct {
@@ -41,7 +44,8 @@ func NewFinder(hostRoot string) (*Finder, error) {
 			}
 			select {
 			case f.found <- n:
-			default: // nobody takes them
+			default:
+				f.dropped.Add(1)
 			}
 		}
 	})
@@ -57,6 +61,9 @@ func (f *Finder) Ask(a snapshot.FileAsk) bool {
 		return false
 	}
 }
+
+// Dropped returns how many answers were dropped since the start because nobody took those before. Any goroutine may call it.
+func (f *Finder) Dropped() uint64 { return f.dropped.Load() }
 
 // Step hands the answers there are to fn, on the caller's goroutine.
 func (f *Finder) Step(fn func(snapshot.FileAsk, *snapshot.File)) {

@@ -3,10 +3,31 @@ package live
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"testing"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
 )
+
+// TestFinderDrops: answers that nobody takes are bounded, and those beyond counted.
+func TestFinderDrops(t *testing.T) {
+	f, err := NewFinder("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const more = 7
+	for range maxAsked + more {
+		for !f.Ask(snapshot.FileAsk{PID: int64(os.Getpid()), FD: 0}) {
+			runtime.Gosched()
+		}
+	}
+	f.Close() // when all are answered
+	taken := 0
+	f.Step(func(snapshot.FileAsk, *snapshot.File) { taken++ })
+	if taken != maxAsked || f.Dropped() != more {
+		t.Errorf("%d taken, %d dropped; want %d and %d", taken, f.Dropped(), maxAsked, more)
+	}
+}
 
 func TestLookup(t *testing.T) {
 	l, err := NewLookup("/")
