@@ -77,6 +77,7 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 			emit(metrics.BatchMean, float64(st.Judged)/float64(st.Batches))
 		}
 		emit(metrics.FirstJudged, st.FirstJudged.Seconds())
+		emit(metrics.ActsAgain, float64(st.Again))
 		emit(metrics.DroppedAlerts, float64(s.queue.Dropped()))
 		for _, o := range s.queue.Stats() {
 			emit(metrics.OutputSent, float64(o.Sent), o.Name)

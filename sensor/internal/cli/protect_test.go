@@ -356,6 +356,26 @@ func TestProtected(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		seen = len(about())
 	}
+	// Many alike are one act, and how many there were is told when it is over; another command isn't hidden behind them.
+	for range 200 {
+		fmt.Fprintln(in, "bpf 14", ids["map_id"])
+		if _, err := answers.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const again = "Shikra internal: sensor reached again"
+	more := func() (n float64) {
+		for _, a := range r.toldBy(again) {
+			m, _ := a.Fields["n_more"].(float64)
+			n += m
+		}
+		return n
+	}
+	r.until("how many there were", func() bool { return len(about())-seen+int(more()) >= 200 })
+	if anew := len(about()) - seen; anew > 20 || int(more())+anew != 200 { // a slow machine needs more than one time span
+		t.Errorf("200 acts alike: %d alerts and %v more", anew, more())
+	}
+	seen = len(about())
 	// What the sensor does itself: it serves, it looks for losses, it ends.
 	r.metric("shikra_build_info")
 	in.Close()

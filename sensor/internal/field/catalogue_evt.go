@@ -70,7 +70,7 @@ func evtFields() []*Field {
 		bit("evt.is_open_create", wasmabi.BitOpenCreate, "Whether the call made a file by opening it."),
 		bit("evt.is_open_truncate", wasmabi.BitOpenTruncate, "Whether the call asked to empty the file (O_TRUNC), which happens even to one that is opened for reading. creat always does, and has no flags that say so."),
 		bit("evt.targets_sensor", wasmabi.BitTargetsSensor, "Whether the event acts on the sensor itself, successfully or not: a signal to it, ptrace or memory access, a change to its files or to the folders they are in, its eBPF maps, programs and links. False in a replay."),
-		bit("evt.targets_told", wasmabi.BitTargetsTold, "Whether evt.targets_sensor is true and the event of a security function (security_inode_unlink and its like) has told of the same act just before. A rule that names both events alerts once with evt.targets_told = false."),
+		bit("evt.targets_told", wasmabi.BitTargetsTold, "Whether evt.targets_sensor is true and the event of a security function (security_inode_unlink and its like) has told of the same act just before; or the same process gave the same bpf command about the same kind of object of the sensor's, as successfully, within the last 5 seconds. A rule alerts once on one act with evt.targets_told = false."),
 		flag("evt.is_io", event.FlagReadsFd|event.FlagWritesFd, "Whether the call reads from or writes to an fd."),
 		flag("evt.is_io_read", event.FlagReadsFd, "Whether the call reads from an fd."),
 		flag("evt.is_io_write", event.FlagWritesFd, "Whether the call writes to an fd."),

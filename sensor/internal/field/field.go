@@ -206,6 +206,8 @@ type Ctx struct {
 	Zone     *time.Location // of evt.time and its kin; nil is time.Local
 	Buf      []byte         // scratch of computed values
 	told     [16]told       // see Targeting
+	acts     acts           // see Targeting
+	Again    func(Again)    // gets what was left out of an act on the sensor; nil for nobody
 
 	one, many Value // scratch of AppendText and its kin, and of Each
 }

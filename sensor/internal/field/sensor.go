@@ -153,8 +153,8 @@ type told struct {
 const toldLasts = 1e9
 
 // Targeting returns the bits of e, which has its thread and file, that say whether it acts on c.Sensor (TargetsSensor), and
-// whether the kernel's security function has told so of the same call (BitTargetsTold). Call it for each event that may
-// target the sensor, in order.
+// whether the same act has been told of (BitTargetsTold): by the kernel's security function, of the same call, or by an event of the
+// same process that did the like to an eBPF object just before. Call it for each event that may target the sensor, in order.
 func (c *Ctx) Targeting(e event.Event) (bits uint32) {
 	s := c.Sensor
 	if s == nil || !s.MayTarget(e.Type()) {
@@ -163,12 +163,19 @@ func (c *Ctx) Targeting(e event.Event) (bits uint32) {
 	if c.TargetsSensor(e) {
 		bits = wasmabi.BitTargetsSensor
 	}
-	if s.types[e.Type()][0].what == aimSaid {
+	switch first := s.types[e.Type()][0]; first.what {
+	case aimBPF:
+		if bits != 0 && c.isAgain(e, record(c.Arena.Threads, e.Thread()), int(first.param)) {
+			bits |= wasmabi.BitTargetsTold
+		}
+	case aimSaid:
 		if bits != 0 {
 			c.tell(told{e.Type(), e.TID(), c.pidOf(e), e.TS()})
 		}
-	} else if hook := s.hooks[e.Type()]; hook != 0 && c.wasTold(e, hook) && bits != 0 {
-		bits |= wasmabi.BitTargetsTold
+	default:
+		if hook := s.hooks[e.Type()]; hook != 0 && c.wasTold(e, hook) && bits != 0 {
+			bits |= wasmabi.BitTargetsTold
+		}
 	}
 	return bits
 }

@@ -171,6 +171,67 @@ func TestTargetsSensor(t *testing.T) {
 	}
 }
 
+// TestTargetingAgain: what a process does alike to eBPF objects is told of once in a while, with how often; nothing else hides behind it.
+func TestTargetingAgain(t *testing.T) {
+	w := newWorld(t)
+	w.c.Sensor = &Sensor{PID: 200, OwnPID: 200, BPF: map[BPFID]struct{}{{1, 9}: {}, {1, 10}: {}, {2, 9}: {}}}
+	w.c.Sensor.Ready()
+	var ends []Again
+	w.c.Again = func(a Again) { ends = append(ends, a) }
+	const first, again = wasmabi.BitTargetsSensor, wasmabi.BitTargetsSensor | wasmabi.BitTargetsTold
+	at := uint64(now)
+	send := func(what string, tid, res, cmd, kind, id int64, want uint32) {
+		t.Helper()
+		at += 1000
+		w.a.Flushed()
+		if got := w.c.Targeting(w.event(t, new(event.Builder).Start(at, tid, event.SyscallBpfV2X).Int(res).Int(cmd).Int(kind).Int(id).Done(), tid, -1)); got != want {
+			t.Errorf("%s: bits %d, not %d", what, got, want)
+		}
+	}
+	const lookup, update = 1, 2
+	begin := at
+	send("the first", 300, 0, lookup, 1, 9, first)
+	w.c.Alerted(w.a.Batch.Event(0))
+	for range 1000 {
+		send("the same", 300, 0, lookup, 1, 9, again)
+	}
+	send("another object of the kind", 300, 0, lookup, 1, 10, again)
+	send("another thread", 301, 0, lookup, 1, 9, again)
+	send("not the sensor's", 300, 0, lookup, 1, 11, 0)
+	send("another command", 300, 0, update, 1, 9, first)
+	send("another kind", 300, 0, lookup, 2, 9, first)
+	send("one that fails", 300, -1, lookup, 1, 9, first)
+	send("another process", 100, 0, lookup, 1, 9, first)
+	send("the same still", 300, 0, lookup, 1, 9, again)
+	le.PutUint64(w.a.Threads.Record(w.threads[300])[wasmabi.ThreadExecTs:], start+1)
+	send("another program", 300, 0, lookup, 1, 9, first)
+	le.PutUint64(w.a.Threads.Record(w.threads[300])[wasmabi.ThreadExecTs:], 0)
+	if len(ends) != 0 {
+		t.Fatalf("too early: %+v", ends)
+	}
+	at = begin + againLasts
+	send("after a while", 300, 0, lookup, 1, 9, first)
+	if len(ends) != 1 || ends[0] != (Again{Time: begin + 1000, Said: true, PID: 300, Comm: "cat", Cmd: "BPF_MAP_LOOKUP_ELEM", Object: "map", More: 1003}) {
+		t.Errorf("told %+v", ends)
+	}
+	send("the same then", 300, 0, lookup, 1, 9, again)
+
+	// Too many kinds of act: the oldest are told of, and told of anew; none is forgotten, and it doesn't grow.
+	ends = ends[:0]
+	for tid := int64(1000); tid < 1100; tid++ { // nobody that is known
+		send("each of many", tid, 0, lookup, 1, 9, first)
+		send("each of many, the same", tid, 0, lookup, 1, 9, again)
+	}
+	w.c.EndAgain(at + againLasts)
+	more := uint64(0)
+	for _, a := range ends {
+		more += a.More
+	}
+	if len(ends) != 101 || more != 101 {
+		t.Errorf("%d kinds of act, %d acts; want 101 of each", len(ends), more)
+	}
+}
+
 // TestTargeting: a call whose act a security function has just told of says so, and no other.
 func TestTargeting(t *testing.T) {
 	w := newWorld(t)

@@ -41,6 +41,7 @@ const (
 	BatchMean
 	Alerts
 	DroppedAlerts
+	ActsAgain
 	OutputSent
 	OutputFailed
 	StateUsed
@@ -114,6 +115,7 @@ func Table() [numIDs]Metric {
 		BatchMean:         {"batch_mean_events", "Mean events in a batch since the start.", false, nil},
 		Alerts:            {"alerts_total", "Alerts made, by rule.", true, []string{"module", "rule", "priority"}},
 		DroppedAlerts:     {"dropped_alerts_total", "Alerts dropped because the outputs' queue was full.", true, nil},
+		ActsAgain:         {"sensor_acts_again_total", "Acts on the sensor's eBPF objects that were like one told of just before, and told of together.", true, nil},
 		OutputSent:        {"output_sent_total", "Alerts written, by output.", true, []string{"output"}},
 		OutputFailed:      {"output_failed_total", "Alerts that an output failed to write.", true, []string{"output"}},
 		StateUsed:         {"state_entries", "Entries in use, by state table.", false, []string{"table"}},

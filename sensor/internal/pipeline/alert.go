@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -104,6 +105,7 @@ func (p *Pipeline) onAlert(hm *host.Module, index, ruleIndex int) {
 		return
 	}
 	e := p.arena.Batch.Event(index)
+	p.read.Alerted(e)
 	a := &output.Alert{
 		Time:     time.Unix(0, int64(e.TS())+p.now),
 		Rule:     r.Name,
@@ -115,6 +117,32 @@ func (p *Pipeline) onAlert(hm *host.Module, index, ruleIndex int) {
 	}
 	a.Fields = r.fields(a.Time, &p.read, e)
 	p.Send(a)
+}
+
+// againRule is the rule that an alert about acts which were left out names.
+const againRule = "Shikra internal: sensor reached again"
+
+// tellAgain alerts about what was left out of an act on the sensor's eBPF objects that a rule alerted on.
+func (p *Pipeline) tellAgain(a field.Again) {
+	p.st.Again += a.More
+	if p.cfg.Alert == nil || !a.Said {
+		return
+	}
+	at := time.Unix(0, int64(a.Time)+p.now)
+	fields, err := json.Marshal(map[string]any{
+		"evt.time": at.UnixNano(), "evt.arg.cmd": a.Cmd, "evt.arg.object": a.Object, "evt.failed": a.Failed, "proc.pid": a.PID, "proc.name": a.Comm, "n_more": a.More,
+	})
+	if err != nil { // of numbers and text there is none
+		p.cfg.Log.Error("an alert's fields can't be written", "err", err)
+	}
+	how := "succeeded"
+	if a.Failed {
+		how = "failed"
+	}
+	p.Send(&output.Alert{
+		Time: at, Rule: againRule, Priority: "Warning", Source: "internal", Tags: []string{"sensor"}, Fields: fields,
+		Output: fmt.Sprintf("Sensor eBPF objects reached %d times more, which %s | operation=%s object=%s process=%s pid=%d", a.More, how, a.Cmd, a.Object, a.Comm, a.PID),
+	})
 }
 
 // Send gives a to where alerts go, with its id, its number, and which machine it is from. It may be called from any

@@ -32,7 +32,7 @@ import (
 // A line with + must alert by that rule, one with - must not. No other alert may come, for every line is judged by all
 // rules, of which the first that holds alerts; "other: NAME" under a line with - says that another one does. The chain is
 // the process that acts and, before it, its parent and so on up to a child of process 1. After a name may stand @ and the path of its executable
-// (default: /usr/bin and the name), = and a uid, {arguments with commas between}, % for a container. The event has its arguments in the order of the
+// (default: /usr/bin and the name), = and a uid, {arguments with commas between}, % for a container; same alone is the process of the line before. The event has its arguments in the order of the
 // command that makes it, a linkat's old name may be that of an fd (fd:/etc/shadow); "= -13" at the end is the result of a call that failed.
 type edgeCase struct {
 	place, rule string
@@ -95,7 +95,9 @@ func edgeLine(line string) (c edgeCase, err error) {
 	}
 	c.alerts = line[0] == '+'
 	for _, s := range strings.Split(chain, ">") {
-		s = strings.TrimSpace(s)
+		if s = strings.TrimSpace(s); s == "same" {
+			continue
+		}
 		p := edgeProc{}
 		s, p.container = strings.CutSuffix(s, "%")
 		if name, args, ok := strings.Cut(strings.TrimSuffix(s, "}"), "{"); ok {
@@ -184,7 +186,7 @@ func (w *edgeWorld) judge(c *edgeCase) ([]string, error) {
 	w.alerts = w.alerts[:0]
 	bad := w.p.st.BadRecords
 	w.p.Record(r)
-	w.p.Flush()
+	w.p.flush()
 	if w.p.st.BadRecords > bad {
 		return nil, fmt.Errorf("%s: the record can't be read", c.place)
 	}
@@ -595,4 +597,53 @@ func without(x ast.Expr) (out []changed) {
 		}
 	}
 	return out
+}
+
+// TestEdgeOneActAlertsOnce: a listing of all eBPF objects makes an alert for each command, and one with how often; a detach behind
+// it isn't hidden. Who doesn't want the rule isn't told how often.
+func TestEdgeOneActAlertsOnce(t *testing.T) {
+	list := func(more ...load.Source) (told []*output.Alert) {
+		w := newEdgeWorld(t, compiled(t, append([]load.Source{{Name: edge.Name, Data: edge.Rules}}, more...)...))
+		defer w.p.Close()
+		w.p.cfg.Alert = func(a *output.Alert) { told = append(told, a) }
+		w.p.Sink().AddThread(&snapshot.Thread{TID: 2000, PID: 2000, PTID: 1, Flags: wasmabi.ThreadMain, Comm: "bpftool", Exe: "bpftool", ExePath: "/usr/sbin/bpftool",
+			Cwd: "/", Root: "/", LoginUID: ^uint32(0)})
+		w.tid = 2000
+		act := func(cmd string) {
+			r, err := w.record(&edgeCase{event: []string{"bpf", cmd, "2", "77"}, chain: []edgeProc{{name: "bpftool"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.p.Record(r)
+		}
+		for range 1000 {
+			act("BPF_PROG_GET_FD_BY_ID")
+			act("BPF_OBJ_GET_INFO_BY_FD")
+		}
+		act("BPF_PROG_DETACH")
+		w.p.Flush()
+		if n := w.p.Stats().Again; n != 1998 {
+			t.Errorf("%d acts like one before, want 1998", n)
+		}
+		return told
+	}
+	told := list()
+	for i, want := range []string{
+		"operation=BPF_PROG_GET_FD_BY_ID object=prog id=77", "operation=BPF_OBJ_GET_INFO_BY_FD", "operation=BPF_PROG_DETACH",
+		"999 times more, which succeeded | operation=BPF_PROG_GET_FD_BY_ID object=prog process=bpftool pid=2000", "999 times more, which succeeded | operation=BPF_OBJ_GET_INFO_BY_FD",
+	} {
+		if i >= len(told) {
+			t.Fatalf("%d alerts; none says %s", len(told), want)
+		}
+		again := i >= 3
+		if a := told[i]; !strings.Contains(a.Output, want) || (a.Rule == againRule) != again || again && !strings.Contains(string(a.Fields), `"n_more":999`) {
+			t.Errorf("%d: %s: %s %s; want %s", i, a.Rule, a.Output, a.Fields, want)
+		}
+	}
+	if len(told) > 5 {
+		t.Errorf("%d alerts: %s", len(told), told[5].Output)
+	}
+	if told := list(load.Source{Name: "off.yaml", Data: []byte("- rule: Sensor eBPF object reached\n  override: {enabled: replace}\n  enabled: false\n")}); len(told) > 0 {
+		t.Errorf("without the rule: %s", told[0].Output)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +43,7 @@ type Config struct {
 	AskFile func(snapshot.FileAsk) bool
 
 	Containers Containers    // finds out what runtimes say of containers; nil for none
-	BootTime   func() uint64 // the clock of the events, ns; needed with Containers
+	BootTime   func() uint64 // the clock of the events, ns; needed with Containers, else nil for none
 
 	// NoFlushRule queues events on although a state change would show through to them. Tests switch it on to see that
 	// they would notice.
@@ -114,7 +115,7 @@ func New(ctx context.Context, cfg Config) (*Pipeline, error) {
 		a.Close()
 		return nil, err
 	}
-	p.read.State, p.read.Hostname = p.state, cfg.Hostname
+	p.read.State, p.read.Hostname, p.read.Again = p.state, cfg.Hostname, p.tellAgain
 	p.host, err = host.New(ctx, host.Config{Arena: a, Engine: cfg.Engine, Log: cfg.Log, OnAlert: p.onAlert})
 	if err != nil {
 		a.Close()
@@ -250,6 +251,7 @@ func (p *Pipeline) record(r event.Record) {
 // Flush judges what is queued and brings Stats up to date: for the end of a source.
 func (p *Pipeline) Flush() {
 	p.flush()
+	p.read.EndAgain(math.MaxUint64)
 	p.publish()
 }
 
@@ -259,6 +261,9 @@ func (p *Pipeline) Idle() {
 		p.tellContainers(p.cfg.BootTime())
 	}
 	p.flush()
+	if p.cfg.BootTime != nil {
+		p.read.EndAgain(p.cfg.BootTime())
+	}
 	if now := time.Now(); now.Sub(p.lastStat) >= publishEvery {
 		p.lastStat = now
 		p.refreshWall()

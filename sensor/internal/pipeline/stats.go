@@ -17,6 +17,7 @@ type Stats struct {
 	Batches      uint64                 // calls of each module
 	StateFlushes uint64                 // batches cut short by a state change that they could have seen
 	Alerts       uint64
+	Again        uint64        // acts on the sensor's eBPF objects that were like one told of just before
 	FirstJudged  time.Duration // from New to the end of the first batch; 0 before it
 	Engine       string        // "compiler" or "interpreter"
 	State        state.Stats
