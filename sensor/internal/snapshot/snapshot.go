@@ -69,11 +69,12 @@ type Sink interface {
 
 // FileAsk asks what an fd is that no event told of, or whether it is still what events told.
 type FileAsk struct {
-	PID   int64
-	Other int64 // another process that has the same fds, 0 for none: PID may have ended before somebody looks
-	FD    int32
-	TS    uint64 // ns, when it came to be: tells the fd from others that have the number later; 0 for one that isn't known
-	Again bool   // what it is is known, if it is still that: that it is closed is an answer too, a File whose FD is -1
+	PID    int64
+	Other  int64 // another process that has the same fds, 0 for none: PID may have ended before somebody looks
+	FD     int32
+	TS     uint64 // ns, when it came to be: tells the fd from others that have the number later; 0 for one that isn't known
+	Silent bool   // with Again: it will be closed without a word, if it isn't yet; there may be a second answer then
+	Again  bool   // what it is is known, if it is still that: that it is closed is an answer too, a File whose FD is -1
 
 	Changes uint32 // how often the process's fds had changed
 	Tries   uint8  // how often it may be asked again, when they have changed meanwhile

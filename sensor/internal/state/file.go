@@ -219,11 +219,23 @@ const ebadf = 9
 // A close that another thread overtook, which got the number before the call ended, removes nothing: if the event of that
 // thread has come, the fd is the new one, and if it hasn't yet, it will put the new one there. Should none come (an open that
 // nobody needs isn't made an event of), somebody looks what the fd is.
+//
+// Of an operation of io_uring that succeeds in silence the event is made when it is submitted: it may be done much later, or never. Of
+// two errors, to take an open fd for closed is the worse one: what is done with it then has no name, and a socket that becomes a
+// standard stream no rule. A closed one that is taken for open harms nothing until its number is another's, which is seen like any
+// fd. So it stays until the kernel's table no longer has it, for which somebody looks.
 func (s *State) closeEvent(c *call) {
 	s.use(c)
 	if c.r.Origin()&wasmabi.OriginReused != 0 {
 		s.st.ClosesOvertaken++
 		s.askFile(c, c.fd, true)
+		return
+	}
+	if !c.m.HasRes && c.t != 0 && c.fd >= 0 && c.r.Origin()&wasmabi.OriginIoUring != 0 {
+		if a, ok := s.fileAsk(c, c.fd); ok {
+			a.Again, a.Silent = true, true
+			s.askFor(a, c.r.TS())
+		}
 		return
 	}
 	if c.t != 0 && c.fd >= 0 && c.m.HasRes && c.m.Res != -ebadf {

@@ -163,6 +163,9 @@ func (m *machine) line(t *testing.T, d *datadriven.TestData, out *strings.Builde
 			if a.Again {
 				out.WriteString(" again")
 			}
+			if a.Silent {
+				out.WriteString(" silent")
+			}
 			out.WriteString("\n")
 		}
 	case "found":
@@ -175,7 +178,9 @@ func (m *machine) line(t *testing.T, d *datadriven.TestData, out *strings.Builde
 			f = snapshot.File{PID: f.PID, FD: -1}
 		}
 		m.FoundFile(m.asked[i], &f)
-		m.asked = slices.Delete(m.asked, i, i+1)
+		if !m.asked[i].Silent || f.FD < 0 {
+			m.asked = slices.Delete(m.asked, i, i+1)
+		}
 	case "show":
 		m.show(out, m.FindThread(mustInt(w[1])))
 	case "fds":

@@ -593,13 +593,18 @@ func (s *State) receivedFD(c *call, fd int32) {
 
 // askFile asks what fd is, whose record is incomplete, or may be of a file that is closed again. False when nobody will say.
 func (s *State) askFile(c *call, fd int32, again bool) bool {
+	a, ok := s.fileAsk(c, fd)
+	a.Again = again
+	return ok && s.askFor(a, c.r.TS())
+}
+
+// fileAsk makes the question what fd is; false when it isn't known, or nobody will say.
+func (s *State) fileAsk(c *call, fd int32) (a snapshot.FileAsk, ok bool) {
 	f := s.OpenFile(c.t, int64(fd))
 	if s.cfg.AskFile == nil || f == 0 {
-		return false
+		return a, false
 	}
-	r := s.a.Files.Record(f)
-	a := snapshot.FileAsk{PID: geti64(s.rec(c.t), wasmabi.ThreadPid), Other: s.sharer(c.t), FD: fd, TS: get64(r, wasmabi.FileTs), Again: again}
-	return s.askFor(a, c.r.TS())
+	return snapshot.FileAsk{PID: geti64(s.rec(c.t), wasmabi.ThreadPid), Other: s.sharer(c.t), FD: fd, TS: get64(s.a.Files.Record(f), wasmabi.FileTs)}, true
 }
 
 // askFor asks, unless too much was asked of late.
