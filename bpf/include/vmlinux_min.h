@@ -426,8 +426,10 @@ struct bpf_timer;
 struct bpf_dynptr;
 struct __sk_buff;
 
-/* include/uapi/linux/errno.h, stat.h, magic.h, sched.h; include/linux/fs.h */
+/* include/uapi/linux/errno.h, stat.h, magic.h, sched.h; include/linux/errno.h, fs.h */
+#define EINTR 4
 #define EINPROGRESS 115
+#define ERESTARTSYS 512
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define S_IFLNK 0120000

@@ -31,8 +31,8 @@ CALL(connect)
 		return 0;
 	/* res: ParamErrno */
 	store__s64(&r, ret);
-	/* tuple: ParamSocktuple */
-	if (ret == 0 || ret == -EINPROGRESS)
+	/* tuple: ParamSocktuple; one that was interrupted goes on, too */
+	if (ret == 0 || ret == -EINPROGRESS || ret == -EINTR || ret == -ERESTARTSYS)
 		store__socktuple(&r, (s32)a[0], true, a[1], a[2]);
 	else
 		store__missing(&r);

@@ -97,6 +97,44 @@ func listening(t *env, ip net.IP) (fd, port int) {
 	return fd, portOf(t, fd)
 }
 
+// deaf returns the port of a listening socket that doesn't answer, as its queue is full.
+func deaf(t *env) (port int) {
+	t.Helper()
+	fd := socketFD(t, unix.AF_INET, unix.SOCK_STREAM)
+	if err := bindTo(fd, lo4, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	port = portOf(t, fd)
+	if err := unix.Connect(socketFD(t, unix.AF_INET, unix.SOCK_STREAM), goSockaddr(lo4, port)); err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// signalSoon has the kernel send the thread a signal of no meaning in a tenth of a second.
+func signalSoon(t *env) {
+	t.Helper()
+	const toThread = 4 // SIGEV_THREAD_ID
+	type sigevent struct {
+		value              uint64
+		signo, notify, tid int32
+		_                  [44]byte
+	}
+	e := sigevent{signo: int32(unix.SIGURG), notify: toThread, tid: int32(unix.Gettid())}
+	var id int32
+	if _, _, err := unix.RawSyscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&e)), uintptr(unsafe.Pointer(&id))); err != 0 {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.RawSyscall(unix.SYS_TIMER_DELETE, uintptr(id), 0, 0) })
+	at := unix.ItimerSpec{Value: unix.NsecToTimespec(100e6)}
+	if _, _, err := unix.RawSyscall6(unix.SYS_TIMER_SETTIME, uintptr(id), 0, uintptr(unsafe.Pointer(&at)), 0, 0, 0); err != 0 {
+		t.Fatal(err)
+	}
+}
+
 func bindTo(fd int, ip net.IP, port int) error { return unix.Bind(fd, goSockaddr(ip, port)) }
 
 func goSockaddr(ip net.IP, port int) unix.Sockaddr {
@@ -220,19 +258,21 @@ func sockCases() []callCase {
 			t.call("connect", uintptr(fd), addr(a), uintptr(len(a)))
 			return []any{errno(unix.ECONNREFUSED), missing{}, fd, inEvent(lo4, 1)}
 		}},
+		{"connect", "interrupted", event.SocketConnectX, func(t *env) []any {
+			port := deaf(t)
+			fd, a := socketFD(t, unix.AF_INET, unix.SOCK_STREAM), sockaddr(lo4, port)
+			// With a time to wait it isn't made again after the signal.
+			if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 20}); err != nil {
+				t.Fatal(err)
+			}
+			signalSoon(t)
+			if r := t.call("connect", uintptr(fd), addr(a), uintptr(len(a))); r != errno(unix.EINTR) {
+				t.Fatalf("connect gives %d", r)
+			}
+			return []any{errno(unix.EINTR), tuple(lo4, portOf(t, fd), lo4, port), fd, inEvent(lo4, port)}
+		}},
 		{"connect", "in progress", event.SocketConnectX, func(t *env) []any {
-			// A listening socket whose queue is full doesn't answer.
-			lfd := socketFD(t, unix.AF_INET, unix.SOCK_STREAM)
-			if err := bindTo(lfd, lo4, 0); err != nil {
-				t.Fatal(err)
-			}
-			if err := unix.Listen(lfd, 0); err != nil {
-				t.Fatal(err)
-			}
-			port := portOf(t, lfd)
-			if err := unix.Connect(socketFD(t, unix.AF_INET, unix.SOCK_STREAM), goSockaddr(lo4, port)); err != nil {
-				t.Fatal(err)
-			}
+			port := deaf(t)
 			fd := socketFD(t, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
 			a := sockaddr(lo4, port)
 			if r := t.call("connect", uintptr(fd), addr(a), uintptr(len(a))); r != errno(unix.EINPROGRESS) {

@@ -30,7 +30,9 @@ const (
 	protoUDP  = 17
 	protoRaw  = 255
 
+	eINTR       = 4
 	eINPROGRESS = 115
+	eRESTARTSYS = 512 // include/linux/errno.h: what a call has that a signal ends, before it gives EINTR or is made again
 )
 
 // addr is an address of a socket: 4 or 16 bytes, and the port.
@@ -342,9 +344,10 @@ func (s *State) listen(c *call) {
 }
 
 // connect sets both ends of the event's socket. A connect in progress counts as one until it is told that it has failed, by
-// getsockopt or the next connect, if anybody asks.
+// getsockopt or the next connect, if anybody asks. So does one that a signal ended: the kernel goes on connecting (connect(2), EINTR).
 func (s *State) connect(c *call) {
-	if !c.m.HasRes || c.m.Res < 0 && c.m.Res != -eINPROGRESS {
+	interrupted := c.m.Res == -eINTR || c.m.Res == -eRESTARTSYS
+	if !c.m.HasRes || c.m.Res < 0 && c.m.Res != -eINPROGRESS && !interrupted {
 		if ends(-c.m.Res) {
 			s.disconnect(c)
 			return
@@ -359,6 +362,10 @@ func (s *State) connect(c *call) {
 			s.use(c)
 			return
 		}
+	}
+	if interrupted && t.kind == 'u' { // it has waited for room at the other end, and doesn't any more
+		s.use(c)
+		return
 	}
 	if _, told := c.r.Param(2); !told && c.t != 0 && c.r.Origin()&wasmabi.OriginIoUring != 0 {
 		s.connectUnnumbered(c, &t)
