@@ -74,8 +74,8 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 	  while read f; do echo "$$d $$f"; (cd $$d && $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-20s} .) || exit 1; done || exit 1; done
 
 .PHONY: test-kernels
-test-kernels: ## the probe under other kernels in qemu, a few minutes each (SERIES="5.10 6.1" ARCHES=arm64 choose)
-	sensor/internal/probe/kernels/kernels.sh
+test-kernels: ## the probe under other kernels in qemu, two at a time, half an hour each (SERIES="5.10 6.1" ARCHES=arm64 choose)
+	JOBS=2 sensor/internal/probe/kernels/kernels.sh
 
 .PHONY: test-state
 test-state: ## compare the state with /proc every second for a minute on a busy machine (as root)
@@ -86,14 +86,19 @@ test-storm: ## a million forks, 100 million opens, 200,000 fds, a minute of spaw
 	SHIKRA_STORM=1 $(GO) test -count=1 -timeout 60m -v -run '^TestStorm' ./sensor/internal/state
 	SHIKRA_STORM=1 SHIKRA_LIVE=1 $(GO) test -count=1 -v -run '^TestStorm' ./sensor/internal/proccheck
 
-.PHONY: test-kernels-fast
+.PHONY: test-kernels-fast kernels-fast-amd64 kernels-fast-arm64
 test-kernels-fast: ## two of these kernels and some of the tests: some minutes
-	SERIES=6.1 ARCHES=amd64 TESTS=probe RUN='^Test(Open|Exec|Clone|Sock|Compat|ExactPaths|SelfCheck)$$' sensor/internal/probe/kernels/kernels.sh
+	$(MAKE) -j2 kernels-fast-amd64 kernels-fast-arm64
+
+kernels-fast-amd64:
+	SERIES=6.1 ARCHES=amd64 TESTS="hooks probe" RUN='^Test(Open|Exec|Clone|Sock|Compat|ExactPaths|SelfCheck)$$' sensor/internal/probe/kernels/kernels.sh
+
+kernels-fast-arm64:
 	SERIES=6.12 ARCHES=arm64 TESTS=fexit RUN='^Test(Open|Exec|Clone|ExactPaths|SelfCheck|FexitStructure)$$' sensor/internal/probe/kernels/kernels.sh
 
 .PHONY: budgets
 budgets: ## measure anew what the verifier has to do for each program, under the same kernels
-	BUDGETS=write TESTS=hooks sensor/internal/probe/kernels/kernels.sh
+	JOBS=2 BUDGETS=write TESTS=hooks sensor/internal/probe/kernels/kernels.sh
 
 .PHONY: size
 size: build ## the binary's size, against its budget of 30 MB

@@ -5,11 +5,12 @@
 #   ARCHES="arm64"      amd64, arm64
 #   FLAVOUR=rt          rt is PREEMPT_RT; by default cloud, which is the smallest
 #   TESTS="probe"       probe, live: the tests of these packages; fexit: those of probe again, in the tier of that name, where the
-#                       kernel has it; whole: the sensor with its default rules, on a short scene; hooks: what each program costs
-#                       the verifier of a kernel that doesn't remember it. That all load and attach is tried always
+#                       kernel has it; whole: the sensor with its default rules, on a short scene; hooks: that all programs
+#                       load and attach, and what each costs the verifier
 #   RUN='TestOpen'      only these tests
 #   BUDGETS=write       take what the verifier had to do for budgets.txt, instead of comparing with it
 #   LSM=off             without bpf among the kernel's security modules; by default with it, but for 6.1
+#   JOBS=2              how many machines at a time, of different architectures; by default 1
 #   BOOT_TIMEOUT=3600   seconds a machine may take
 #   SHIKRA_DEBIAN_MIRROR  where Debian is, without the suite; by default where this machine's apt has it from
 #
@@ -27,6 +28,18 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/shikra-kernels
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../../.." && pwd)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# One of these for each architecture at a time, when asked.
+if [ "${JOBS:-1}" -gt 1 ] && [ "$(wc -w <<<"$arches")" -gt 1 ]; then
+	pids=()
+	for arch in $arches; do
+		JOBS=1 ARCHES=$arch "$0" &
+		pids+=($!)
+	done
+	bad=0
+	for p in "${pids[@]}"; do wait "$p" || bad=1; done
+	exit $bad
+fi
 
 missing=()
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
@@ -129,6 +142,9 @@ fetch() {
 	return 1
 }
 
+# alone COMMAND: while no other of these is at the cache.
+alone() { flock 9 && "$@"; } 9>"$cache/lock"
+
 # newest ARCH: the highest series of the mirror.
 newest() {
 	[ -n "$apt_ready" ] || apt_setup
@@ -147,7 +163,7 @@ build() {
 	for t in $tests; do
 		case $t in
 		hooks)
-			touch "$d/tests/costs"
+			touch "$d/tests/hooks"
 			continue
 			;;
 		probe)
@@ -227,8 +243,8 @@ failed=0
 for arch in $arches; do
 	for s in $series; do
 		start=$SECONDS
-		[ "$s" != newest ] || s=$(newest "$arch")
-		if ! fetch "$s" "$arch"; then
+		[ "$s" != newest ] || s=$(alone newest "$arch")
+		if ! alone fetch "$s" "$arch"; then
 			echo "$s $arch: the mirror has no such kernel"
 			[ -z "$asked" ] || failed=1
 			continue
@@ -239,7 +255,8 @@ for arch in $arches; do
 		# What init has to say begins with ##; the console ends lines with a carriage return.
 		tr -d '\r' <"$log" | sed -n 's/^## //p' >"$work/said"
 		if done=$(grep '^done ' "$work/said"); then
-			echo "$s $arch: $(sed -n 's/^kernel //p' "$work/said"): $(sed -n 's/^hooks //p' "$work/said"); tier $(sed -n 's/^tier //p' "$work/said"); ${done#done }; $((SECONDS - start)) s"
+			hooks=$(sed -n 's/^hooks //p' "$work/said") tier=$(sed -n 's/^tier //p' "$work/said")
+			echo "$s $arch: $(sed -n 's/^kernel //p' "$work/said"): ${hooks:+$hooks; }${tier:+tier $tier; }${done#done }; $((SECONDS - start)) s"
 			case $done in *" 0 failed"*) ;; *) failed=1 ;; esac
 			if [ "${BUDGETS:-}" = write ]; then
 				sed -n "s/^cost \\([^ ]*\\) \\([0-9]*\\).*/$s-$arch \\1 \\2/p" "$work/said" >>"$work/costs"
@@ -257,6 +274,8 @@ for arch in $arches; do
 	done
 done
 if [ -s "$work/costs" ] && [ $failed = 0 ]; then
+	exec 9>"$cache/lock"
+	flock 9
 	{
 		echo "# What the verifier has to go through for each program, in instructions: kernel, program, instructions. make budgets writes this."
 		# What stands there of kernels that weren't run stays.

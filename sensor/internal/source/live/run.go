@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
-	"golang.org/x/sys/unix"
 )
 
 // RunConfig is what Run works with.
@@ -30,7 +29,7 @@ const (
 )
 
 // Run drains the ring until ctx ends, then once more what stands in it at that moment, and returns nil; or at once an
-// error for an unfit configuration. The probe writes without waking anybody, so Run polls: when the ring is empty it calls Idle and
+// error for an unfit configuration, or when there is no timer to be had. The probe writes without waking anybody, so Run polls: when the ring is empty it calls Idle and
 // sleeps for as long as a batch takes to fill at the present rate, from MinSleep under load to MaxSleep when nothing
 // happens, and always short enough that the ring cannot fill. It never spins and gives way to other goroutines, so
 // that GOMAXPROCS=1 will do. Record and Idle are called on the caller's goroutine.
@@ -40,6 +39,11 @@ func Run(ctx context.Context, cfg RunConfig) error {
 	}
 	p := newPace(cfg.MinSleep, cfg.MaxSleep, cfg.Ring.Size())
 	done := ctx.Done()
+	timer, err := newSleeper()
+	if err != nil {
+		return err
+	}
+	defer timer.close()
 	last := time.Now()
 	for {
 		before := cfg.Ring.bytes.Load()
@@ -53,16 +57,10 @@ func Run(ctx context.Context, cfg RunConfig) error {
 		now := time.Now()
 		d := p.next(now.Sub(last), records, cfg.Ring.bytes.Load()-before)
 		last = now
-		sleep(d)
+		if err := timer.sleep(d); err != nil {
+			return err
+		}
 	}
-}
-
-// sleep lets other goroutines run and then waits in the kernel: a timer of the runtime's takes several wake-ups of its threads for
-// each of these, which on an idle machine is most of what the sensor costs. A signal may end it early.
-func sleep(d time.Duration) {
-	runtime.Gosched() // with one processor the others would wait for this thread
-	ts := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&ts, nil)
 }
 
 // drainAll drains until the ring is empty and returns how many records it found. Once done is closed it reads no more

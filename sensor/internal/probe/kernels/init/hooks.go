@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ const hooksArg = "hooks"
 const logLines = 40
 
 // sayHooks loads and attaches every program that the probe has, prints which were refused and why, and how many instructions
-// the verifier went through for each, where the kernel knows or costsFile asks for it. It returns the exit status: 1 if one was
+// the verifier went through for each, It returns the exit status: 1 if one was
 // refused.
 func sayHooks(w io.Writer) int {
 	start := time.Now()
@@ -53,10 +52,10 @@ func sayHooks(w io.Writer) int {
 			fmt.Fprintf(w, "## refused %s %s\n", h.Name, h.Reason)
 		}
 	}
-	cost := "cost not measured"
+	var cost string
 	if costs, ok := p.Costs(); ok && count[probe.StateRefused] == 0 {
 		cost = sayCosts(w, costs)
-	} else if _, err := os.Stat(costsFile); err == nil || count[probe.StateRefused] > 0 {
+	} else {
 		// Each by itself, so that what is refused says more, and one that takes for ever has a name.
 		var costs []probe.Cost
 		err := probe.Costs(func(c probe.Cost) {
