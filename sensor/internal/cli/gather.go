@@ -110,6 +110,7 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 		}
 		gatherContainers(s, emit)
 		emit(metrics.ContainerEventsBad, float64(st.State.ContainersUnread))
+		emit(metrics.ContainersOverShare, float64(st.State.ContainersOver))
 		emit(metrics.StringBytes, float64(st.Strings.Used), "public")
 		emit(metrics.StringLimit, float64(st.Strings.Limit), "public")
 		emit(metrics.StringsFull, float64(st.Strings.Full), "public")

@@ -5,6 +5,7 @@ import "github.com/shikra-sensor/shikra/sensor/internal/snapshot"
 // Answer is what was found out about one container.
 type Answer struct {
 	ID     string // full
+	Owner  string
 	Kind   uint32 // by its cgroup
 	Info   *Info  // nil: no runtime says anything
 	Users  []snapshot.User

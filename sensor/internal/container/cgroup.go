@@ -2,15 +2,22 @@ package container
 
 import "bytes"
 
-// FromCgroups reads from the cgroups of a thread, "subsystem=path" pairs with blanks between, the id and the kind of the
-// container it is in: the innermost, from the first path that tells one. The id is a view of cgroups, or of scratch when
-// it stood there in escaped form. False for a thread of the host, which a container's monitor (conmon, lxc.monitor, the
-// supervisor of systemd-nspawn) is too. It allocates nothing as long as scratch has room for an escaped id.
-func FromCgroups(cgroups, scratch []byte) (id []byte, kind uint32, ok bool) {
+// Place is the container that a thread is in. The slices are views.
+type Place struct {
+	ID    []byte // full
+	Owner []byte // who can have made it: see the parts of an owner
+	Kind  uint32
+}
+
+// FromCgroups reads from the cgroups of a thread, "subsystem=path" pairs with a NUL between, the container it is in: the
+// innermost, from the first path that tells one. What is returned is a view of cgroups or of scratch. False for a thread of
+// the host, which a container's monitor (conmon, lxc.monitor, the supervisor of systemd-nspawn) is too. It allocates nothing
+// as long as scratch has room for an escaped id and an owner.
+func FromCgroups(cgroups, scratch []byte) (p Place, ok bool) {
 	first, same := []byte(nil), true
 	for rest := cgroups; len(rest) > 0; {
 		pair := rest
-		if i := bytes.IndexByte(rest, ' '); i >= 0 {
+		if i := bytes.IndexByte(rest, 0); i >= 0 {
 			pair, rest = rest[:i], rest[i+1:]
 		} else {
 			rest = nil
@@ -20,8 +27,12 @@ func FromCgroups(cgroups, scratch []byte) (id []byte, kind uint32, ok bool) {
 			continue
 		}
 		path := pair[i+1:]
-		if id, kind, told := pathID(path); told {
-			return unescape(id, kind, scratch), kind, kind != 0
+		if id, above, kind, told := pathID(path); told {
+			if kind == 0 {
+				return Place{}, false
+			}
+			scratch = appendOwner(scratch[:0], path, above)
+			return Place{ID: unescape(id, kind, scratch[len(scratch):]), Owner: scratch, Kind: kind}, true
 		}
 		if first == nil {
 			first = path
@@ -31,43 +42,25 @@ func FromCgroups(cgroups, scratch []byte) (id []byte, kind uint32, ok bool) {
 	// containerd's own client puts a container into /NAMESPACE/ID, which says nothing by itself: it must be the same in
 	// every hierarchy.
 	if same {
-		if id, ok := namespacedID(first); ok {
-			return id, KindContainerd, true
+		if ns, id, ok := namespacedID(first); ok {
+			return Place{ID: id, Kind: KindContainerd, Owner: append(append(scratch[:0], partNamespace...), ns...)}, true
 		}
 	}
-	return nil, 0, false
+	return Place{}, false
 }
 
-// UserOf returns whose session the cgroups of a thread stand in, by systemd's layout; -1 for none and for root.
-func UserOf(cgroups []byte) int64 {
-	const prefix = "=/user.slice/user-"
-	i := bytes.Index(cgroups, []byte(prefix))
-	if i < 0 {
-		return -1
-	}
-	uid := int64(0)
-	for _, c := range cgroups[i+len(prefix):] {
-		if c == '.' && uid > 0 {
-			return uid
-		}
-		if c < '0' || c > '9' || uid > 1<<32 {
-			break
-		}
-		uid = uid*10 + int64(c-'0')
-	}
-	return -1
-}
-
-// pathID looks for a container in one cgroup path, from its end. A kind of 0 says that it is the host's.
-func pathID(path []byte) (id []byte, kind uint32, told bool) {
+// pathID looks for a container in one cgroup path, from its end, and returns what stands above it too. A kind of 0 says that it
+// is the host's.
+func pathID(path []byte) (id, above []byte, kind uint32, told bool) {
 	for end := len(path); end > 0; {
 		i := bytes.LastIndexByte(path[:end], '/')
-		if id, kind, ok := partID(path[i+1:end], path[:max(i, 0)]); ok {
-			return id, kind, true
+		above = path[:max(i, 0)]
+		if id, kind, ok := partID(path[i+1:end], above); ok {
+			return id, above, kind, true
 		}
 		end = i
 	}
-	return nil, 0, false
+	return nil, nil, 0, false
 }
 
 // prefixes are what stands before an id of 64 digits in one component, with the kind; 0 for what isn't in the container.
@@ -185,25 +178,25 @@ func lastPart(path []byte) []byte { return path[bytes.LastIndexByte(path, '/')+1
 // otherRoots are first components of two whose second isn't a container.
 var otherRoots = [...]string{"machine", "system", "user", "docker", "kubepods", "lxc", "lxc.monitor", "libvirt", "slurm", "htcondor", "libpod_parent"}
 
-// namespacedID reads the id from /NAMESPACE/ID: two components, both of them names that containerd allows and neither of
+// namespacedID reads both from /NAMESPACE/ID: two components, both of them names that containerd allows and neither of
 // them a unit of systemd's.
-func namespacedID(path []byte) ([]byte, bool) {
+func namespacedID(path []byte) (ns, id []byte, ok bool) {
 	if len(path) < 4 || path[0] != '/' {
-		return nil, false
+		return nil, nil, false
 	}
-	ns, id, ok := bytes.Cut(path[1:], []byte("/"))
+	ns, id, ok = bytes.Cut(path[1:], slash)
 	if !ok || !isName(ns) || !isName(id) || isUnit(ns) || isUnit(id) {
-		return nil, false
+		return nil, nil, false
 	}
 	if string(id) == "conmon" { // where Podman without systemd puts its monitors, below whatever its own cgroup is
-		return nil, false
+		return nil, nil, false
 	}
 	for _, o := range otherRoots {
 		if string(ns) == o {
-			return nil, false
+			return nil, nil, false
 		}
 	}
-	return id, true
+	return ns, id, true
 }
 
 // isUnit reports whether a component is called as systemd calls the cgroups of its units.
@@ -248,7 +241,7 @@ func isHex(b []byte) bool {
 	return true
 }
 
-// unescape undoes systemd's escaping (\x2d for -) of a machine's name, into scratch.
+// unescape undoes systemd's escaping (\x2d for -) of a machine's name, into scratch. A name has no /, as no component has.
 func unescape(id []byte, kind uint32, scratch []byte) []byte {
 	if kind != KindNspawn && kind != KindLibvirt || bytes.IndexByte(id, '\\') < 0 {
 		return id
@@ -257,7 +250,7 @@ func unescape(id []byte, kind uint32, scratch []byte) []byte {
 	for i := 0; i < len(id); i++ {
 		if id[i] == '\\' && i+3 < len(id) && id[i+1] == 'x' {
 			hi, lo := nibble(id[i+2]), nibble(id[i+3])
-			if c := hi<<4 | lo; hi|lo < 16 && c > ' ' && c < 0x7f {
+			if c := hi<<4 | lo; hi|lo < 16 && c > ' ' && c < 0x7f && c != '/' {
 				out = append(out, c)
 				i += 3
 				continue

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -9,6 +10,9 @@ const id64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 // each gives a path to all controllers, as a runtime does.
 func each(path string) string { return "cpuset=" + path + " cpu=" + path + " memory=" + path }
+
+// pairs makes of blanks what stands between pairs.
+func pairs(s string) []byte { return []byte(strings.ReplaceAll(s, " ", "\x00")) }
 
 func TestFromCgroups(t *testing.T) {
 	const id = id64
@@ -112,28 +116,19 @@ func TestFromCgroups(t *testing.T) {
 		{"cpu=", "", 0},
 		{"cpu=///", "", 0},
 	} {
-		got, kind, ok := FromCgroups([]byte(c.cgroups), make([]byte, 0, 64))
-		if string(got) != c.id && ok || kind != c.kind && ok || ok != (c.kind != 0) {
-			t.Errorf("FromCgroups(%q) = %q, %d, %v, want %q, %d", c.cgroups, got, kind, ok, c.id, c.kind)
-		}
-	}
-}
-
-func TestUserOf(t *testing.T) {
-	for s, want := range map[string]int64{
-		"": -1, "cpu=/ memory=/": -1, "cpu=/docker/" + id64: -1, "cpu=/user.slice/user-0.slice/x": -1, "cpu=/user.slice/user-1000.slice/user@1000.service": 1000,
-		"cpu=/ memory=/user.slice/user-7.slice": 7, "cpu=/a/user.slice/user-7.slice": -1, "cpu=/user.slice/user-": -1, "cpu=/user.slice/user-7": -1,
-		"cpu=/user.slice/user-x.slice": -1, "cpu=/user.slice/user-99999999999999999999.slice": -1,
-	} {
-		if got := UserOf([]byte(s)); got != want {
-			t.Errorf("%q: %d, want %d", s, got, want)
+		p, ok := FromCgroups(pairs(c.cgroups), make([]byte, 0, 64))
+		if string(p.ID) != c.id && ok || p.Kind != c.kind && ok || ok != (c.kind != 0) {
+			t.Errorf("FromCgroups(%q) = %q, %d, %v, want %q, %d", c.cgroups, p.ID, p.Kind, ok, c.id, c.kind)
 		}
 	}
 }
 
 func TestFromCgroupsAllocatesNothing(t *testing.T) {
-	for _, s := range []string{each("/docker/" + id64), each("/default/web"), `cpu=/machine.slice/machine-my\x2ddebian.scope`, each("/user.slice")} {
-		b, scratch := []byte(s), make([]byte, 256)
+	for _, s := range []string{
+		each("/docker/" + id64), each("/default/web"), `cpu=/machine.slice/machine-my\x2ddebian.scope`, each("/user.slice"),
+		`cpu=/machine.slice/machine-my\x2ddebian.scope/payload/user.slice/user-1000.slice/user@1000.service/machine.slice/machine-my\x2ddebian.scope`,
+	} {
+		b, scratch := pairs(s), make([]byte, 256)
 		if n := testing.AllocsPerRun(100, func() { FromCgroups(b, scratch) }); n != 0 {
 			t.Errorf("%s: %v allocations", s, n)
 		}
@@ -143,11 +138,17 @@ func TestFromCgroupsAllocatesNothing(t *testing.T) {
 func FuzzFromCgroups(f *testing.F) {
 	f.Add([]byte("cpu=/docker/" + id64))
 	f.Add([]byte(`a=/machine.slice/machine-lxc\x2d\x2d.scope b=/lxc.payload.`))
-	f.Add([]byte("a=/default/web b=/default/web"))
+	f.Add([]byte("a=/default/web\x00b=/default/web"))
+	f.Add([]byte("a=/user.slice/user-1000.slice/user@1000.service/docker-" + id64 + ".scope/x.service/docker-" + id64 + ".scope"))
 	f.Add([]byte("a=/machine.slice/machine-x.scope/supervisor"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if id, kind, ok := FromCgroups(b, make([]byte, 16)); ok != (len(id) > 0 && kind > 0 && kind < kinds) {
-			t.Errorf("%q: %q %d %v", b, id, kind, ok)
+		p, ok := FromCgroups(b, make([]byte, 16))
+		if ok != (len(p.ID) > 0 && p.Kind > 0 && p.Kind < kinds) || bytes.IndexByte(p.ID, '/') >= 0 {
+			t.Errorf("%q: %q %d %v", b, p.ID, p.Kind, ok)
+		}
+		d, share := DomainOf(string(p.Owner)), Share(p.Owner)
+		if !bytes.HasPrefix(p.Owner, share) || (len(share) > 0) != (d.User >= 0 || d.Depth > 0 || d.Unknown) {
+			t.Errorf("%q: owner %q, share %q, %+v", b, p.Owner, share, d)
 		}
 	})
 }

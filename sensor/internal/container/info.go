@@ -13,6 +13,11 @@ type Info struct {
 	FullID string // "" in old captures
 	Kind   uint32
 
+	// Owner is who can have made it, as in a Place, when Owned says that it is known: what other programs write into captures
+	// doesn't tell.
+	Owner string `json:",omitempty"`
+	Owned bool   `json:",omitempty"`
+
 	Name       string
 	Image      string // as the container's creator named it: example.com/web:1.2
 	ImageID    string // digits, without "sha256:"
@@ -154,6 +159,7 @@ func (in *Info) Bound() (left int) {
 	for _, s := range []*string{&in.ID, &in.FullID, &in.ImageID, &in.Tag, &in.Digest, &in.User, &in.IP, &in.SandboxID} {
 		cut(s, 256)
 	}
+	cut(&in.Owner, maxText)
 	for _, s := range []*string{&in.Name, &in.Image, &in.Repository} {
 		cut(s, maxText)
 	}

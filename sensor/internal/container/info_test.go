@@ -34,7 +34,7 @@ func TestSetImage(t *testing.T) {
 
 func full() *Info {
 	return &Info{
-		ID: id64[:12], FullID: id64, Kind: KindPodman, Name: "web", Image: "example.com/web:1.2", ImageID: id64, Repository: "example.com/web",
+		ID: id64[:12], FullID: id64, Owner: "user:1000", Owned: true, Kind: KindPodman, Name: "web", Image: "example.com/web:1.2", ImageID: id64, Repository: "example.com/web",
 		Tag: "1.2", Digest: "sha256:" + id64, User: "www", IP: "192.0.2.7", CNI: `[{"name":"eth0"}]`, Privileged: true, HostPID: true, HostNetwork: true,
 		HostIPC: true, Sandbox: true, SandboxID: id64, Labels: []Label{{"app", "web"}, {"team", ""}}, PodLabels: []Label{{"tier", "front"}},
 		Mounts: []Mount{{"/srv", "/data", "z", true, "rprivate"}}, Env: []string{"A=b"}, Created: 1730977803, Memory: 1, Swap: 2, CPUShares: 3,
@@ -52,6 +52,13 @@ func TestJSONRoundTrip(t *testing.T) {
 		}
 		if err != nil || !reflect.DeepEqual(in, out) {
 			t.Errorf("kind %d: %v\n got %+v\nwant %+v", kind, err, out, in)
+		}
+		// One of the system's is told from one of which nothing is told.
+		for _, in.Owned = range []bool{true, false} {
+			in.Owner = ""
+			if out, err := ParseJSON(in.AppendJSON(nil)); err != nil || !reflect.DeepEqual(in, out) {
+				t.Errorf("without an owner: %v\n got %+v\nwant %+v", err, out, in)
+			}
 		}
 	}
 }

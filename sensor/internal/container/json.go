@@ -49,6 +49,7 @@ type body struct {
 	PodLabels   map[string]string `json:"pod_sandbox_labels"`
 	Ports       []Port            `json:"port_mappings"`
 	Mounts      []Mount           `json:"Mounts"`
+	Owner       *string           `json:"owner,omitempty"` // this sensor's own: others pass it over
 }
 
 // AppendJSON appends in as the event that carries it does: one JSON object, without NUL.
@@ -63,6 +64,9 @@ func (in *Info) AppendJSON(dst []byte) []byte {
 		CPUSetSize: in.CPUSetSize, Created: in.Created, Env: in.Env, FullID: in.FullID, HostIPC: in.HostIPC, HostNetwork: in.HostNetwork,
 		HostPID: in.HostPID, IP: in.IP, Sandbox: in.Sandbox, Labels: toMap(in.Labels), Memory: in.Memory, Swap: in.Swap,
 		SandboxID: in.SandboxID, Privileged: in.Privileged, PodLabels: toMap(in.PodLabels), Ports: in.Ports, Mounts: in.Mounts,
+	}
+	if in.Owned {
+		b.Owner = &in.Owner
 	}
 	out := bytes.NewBuffer(dst)
 	enc := json.NewEncoder(out)
@@ -103,6 +107,9 @@ func ParseJSON(b []byte) (*Info, error) {
 	}
 	if c.Type != nil {
 		in.Kind = kindOf(*c.Type)
+	}
+	if c.Owner != nil {
+		in.Owner, in.Owned = *c.Owner, true
 	}
 	if in.ID == "" {
 		in.ID = string(Short([]byte(in.FullID), in.Kind))

@@ -54,6 +54,7 @@ const (
 	ContainersWaiting
 	ContainerRequestsDropped
 	ContainerEventsBad
+	ContainersOverShare
 	StringBytes
 	StringLimit
 	StringsFull
@@ -154,6 +155,7 @@ func Table() [numIDs]Metric {
 		ContainersWaiting:        {"containers_waiting", "Containers without an answer yet.", false, nil},
 		ContainerRequestsDropped: {"container_requests_dropped_total", "Containers that found the queue of questions full.", true, nil},
 		ContainerEventsBad:       {"container_events_bad_total", "Events of containers whose JSON couldn't be read.", true, nil},
+		ContainersOverShare:      {"containers_over_share_total", "Threads of containers without a place in the state's table, as their user, or the container around theirs, has its share of it.", true, nil},
 	}
 }
 

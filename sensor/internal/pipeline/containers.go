@@ -7,12 +7,13 @@ import (
 
 // Containers finds out, off the pipeline's goroutine, what runtimes say of containers (container/lookup).
 type Containers interface {
-	// Request asks for a container; an id is borrowed. It reports whether an answer will come.
-	Request(id []byte, kind uint32, user, tid int64) bool
+	// Request asks for a container by its full id and its owner (container.Place), which are borrowed. It reports whether an
+	// answer will come.
+	Request(id, owner []byte, kind uint32, tid int64) bool
 	// Forget says that the container is gone.
-	Forget(id []byte)
+	Forget(id, owner []byte)
 	// Thread names another thread of a container, 0 for none, when an answer wants one.
-	Thread(id string, tid int64)
+	Thread(id, owner string, tid int64)
 	// Answers gives what was found.
 	Answers() <-chan container.Answer
 }
@@ -36,7 +37,7 @@ func (p *Pipeline) tellContainers(ts uint64) {
 }
 
 func (p *Pipeline) takeAnswer(ts uint64, a container.Answer) {
-	id := string(container.Short([]byte(a.ID), a.Kind))
+	id := string(container.AppendScope(nil, []byte(a.Owner), container.Short([]byte(a.ID), a.Kind)))
 	for _, u := range a.Users {
 		p.record(p.made.Start(ts, 0, event.UserAddedE).Int(int64(u.UID)).Int(int64(u.GID)).String(u.Name).String(u.Home).String(u.Shell).String(id).Done())
 	}
@@ -44,10 +45,10 @@ func (p *Pipeline) takeAnswer(ts uint64, a container.Answer) {
 		p.record(p.made.Start(ts, 0, event.GroupAddedE).Int(int64(g.GID)).String(g.Name).String(id).Done())
 	}
 	if a.Thread {
-		p.cfg.Containers.Thread(a.ID, p.state.ThreadIn(a.ID))
+		p.cfg.Containers.Thread(a.ID, a.Owner, p.state.ThreadIn(a.ID, a.Owner))
 	}
 	if a.Info != nil {
-		p.tellContainer(ts, p.state.ThreadIn(a.ID), container.EventAdded, a.Info)
+		p.tellContainer(ts, p.state.ThreadIn(a.ID, a.Owner), container.EventAdded, a.Info)
 	}
 }
 
@@ -57,8 +58,8 @@ func (p *Pipeline) tellContainer(ts uint64, tid int64, name string, in *containe
 }
 
 // containerGone is told by the state, in the middle of a record: the event comes before the next.
-func (p *Pipeline) containerGone(id []byte, in *container.Info) {
-	p.cfg.Containers.Forget(id)
+func (p *Pipeline) containerGone(id, owner []byte, in *container.Info) {
+	p.cfg.Containers.Forget(id, owner)
 	if in != nil {
 		p.gone = append(p.gone, in)
 	}

@@ -49,7 +49,7 @@ type File struct {
 type User struct {
 	UID, GID          uint32
 	Name, Home, Shell string
-	Container         string // id of the container it is of; "" is the host
+	Container         string // container.AppendScope of the container it is of; "" is the host
 }
 
 // Group is one entry of the groups database.

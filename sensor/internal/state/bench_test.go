@@ -194,3 +194,28 @@ func TestAllocs(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkCgroups has a thread go from one container to the other and back, which others are in, or which come and go with
+// it: the whole cost of cgroups that change.
+func BenchmarkCgroups(b *testing.B) {
+	for name, kept := range map[string]bool{"kept": true, "new": false} {
+		b.Run(name, func(b *testing.B) {
+			m := benchMachine(b)
+			exec := func(tid, box int64) event.Record {
+				path := fmt.Sprintf("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%d.slice/cri-containerd-%064x.scope", box, box)
+				cgroups := ""
+				for _, sub := range []string{"cpuset", "cpu", "cpuacct", "io", "memory"} {
+					cgroups += sub + "=" + path + "\x00"
+				}
+				return clone(m.b.Start(1e9, tid, event.SyscallExecveV19X).Int(0).String("/bin/true").Bytes(nil).Int(tid).Int(tid).Int(1).String("").
+					Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String("true").Bytes([]byte(cgroups)).Bytes(nil).
+					Int(0).Int(tid).Int(-1).Int(0).Int(0).Int(0).Int(0).Int(9).Int(1).Int(1).Int(0).String("/usr/bin/true").Int(tid).Int(0).String("/bin/true").Done())
+			}
+			if kept {
+				m.do(b, exec(7, 0))
+				m.do(b, exec(8, 1))
+			}
+			benchmark(b, []event.Record{exec(9, 0), exec(9, 1)}, m)
+		})
+	}
+}

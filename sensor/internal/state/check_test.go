@@ -101,6 +101,7 @@ func check(s *State) error {
 		return err
 	}
 	// Strings of containers, users, groups and the state's own.
+	found, shared, shares := 0, 0, map[uint32]uint32{}
 	for k := uint32(1); k < s.a.Containers.High(); k++ {
 		if contRefs[k] == 0 && k != s.containers.over {
 			continue
@@ -109,13 +110,43 @@ func check(s *State) error {
 		for _, off := range containerStrings {
 			own(pub, get32(r, off))
 		}
+		o := s.containers.own[k]
+		for _, ref := range []uint32{o.owner, o.share, o.scope} {
+			own(pub, ref)
+		}
+		if k == s.containers.over {
+			continue
+		}
+		found++
+		if got := s.containers.ix.get(keyOf(o.owner, get32(r, wasmabi.ContainerFullId))); got != k {
+			return fmt.Errorf("container %d: index says %d", k, got)
+		}
+		if o.share != 0 {
+			shared++
+			shares[o.share]++
+		}
+	}
+	if x := &s.containers; x.ix.n != found || x.shared != shared || x.shares.n != len(shares) {
+		return fmt.Errorf("%d containers, %d by %d shares, counts say %d, %d, %d", found, shared, len(shares), x.ix.n, x.shared, x.shares.n)
+	}
+	for ref, n := range shares {
+		if got := s.containers.shares.get(uint64(ref)); got != n {
+			return fmt.Errorf("share %q has %d containers, count says %d", s.a.Strings.Get(ref), n, got)
+		}
 	}
 	for _, n := range []*names{&s.users, &s.groups} {
+		shared := 0
 		for i := range n.ent {
 			e := &n.ent[i]
+			if e.shared {
+				shared++
+			}
 			for _, ref := range []uint32{e.container, e.name, e.home, e.shell} {
 				own(pub, ref)
 			}
+		}
+		if shared != n.shared {
+			return fmt.Errorf("%d names of containers with a share, count says %d", shared, n.shared)
 		}
 	}
 	for _, ref := range append([]uint32{s.empty, s.na, s.rootName, s.rootHome}, s.containers.ended...) {

@@ -202,8 +202,9 @@ func (m *machine) line(t *testing.T, d *datadriven.TestData, out *strings.Builde
 			e := m.a.Batch.Event(i)
 			fmt.Fprintf(out, "%s by %s: %s\n", e.Type().Info().Name, m.threadText(e.Thread()), m.fileText(e.File()))
 			if t := e.Thread(); t != 0 && get32(m.rec(t), wasmabi.ThreadContainer) != 0 {
-				kr := m.a.Containers.Record(get32(m.rec(t), wasmabi.ThreadContainer))
-				fmt.Fprintf(out, "  in %s called %s\n", m.str(get32(kr, wasmabi.ContainerId)), m.str(get32(kr, wasmabi.ContainerName)))
+				k := get32(m.rec(t), wasmabi.ThreadContainer)
+				kr := m.a.Containers.Record(k)
+				fmt.Fprintf(out, "  in %s%s called %s\n", m.str(get32(kr, wasmabi.ContainerId)), m.ofText(k), m.str(get32(kr, wasmabi.ContainerName)))
 			}
 		}
 	case "stats":
@@ -352,6 +353,14 @@ func (m *machine) threadText(t uint32) string {
 	return fmt.Sprintf("%s(%d)", m.str(get32(r, wasmabi.ThreadComm)), geti64(r, wasmabi.ThreadTid))
 }
 
+// ofText says whose the container in slot k is, nothing for the system's.
+func (m *machine) ofText(k uint32) string {
+	if o := m.ContainerOwner(k); len(o) > 0 {
+		return " of " + string(o)
+	}
+	return ""
+}
+
 func (m *machine) fileText(f uint32) string {
 	if f == 0 {
 		return "-"
@@ -421,7 +430,7 @@ func (m *machine) show(out *strings.Builder, t uint32) {
 	}
 	if k := get32(r, wasmabi.ThreadContainer); k != 0 {
 		kr := m.a.Containers.Record(k)
-		fmt.Fprintf(out, "  container %s kind %d", m.str(get32(kr, wasmabi.ContainerId)), get32(kr, wasmabi.ContainerKind))
+		fmt.Fprintf(out, "  container %s%s kind %d", m.str(get32(kr, wasmabi.ContainerId)), m.ofText(k), get32(kr, wasmabi.ContainerKind))
 		if f := get32(kr, wasmabi.ContainerFlags); f != 0 {
 			c := func(off int) string { return m.str(get32(kr, off)) }
 			fmt.Fprintf(out, " flags %d name %s image %s repository %s tag %s pod %s/%s", f, c(wasmabi.ContainerName), c(wasmabi.ContainerImage),

@@ -122,7 +122,8 @@ func (r *random) next() event.Record {
 			b.String(r.name())
 		case event.ParamBytebuf:
 			if p.Name == "cgroups" {
-				b.Bytes([]byte("cpu=/docker/" + strings.Repeat(string(rune('a'+r.IntN(4))), 64) + "\x00"))
+				above := []string{"", "/user.slice/user-7.slice/user@7.service", "/system.slice/x.service", "/docker/" + strings.Repeat("e", 64)}[r.IntN(4)]
+				b.Bytes([]byte("cpu=" + above + "/docker/" + strings.Repeat(string(rune('a'+r.IntN(4))), 64) + "\x00"))
 				continue
 			}
 			b.Bytes([]byte(r.name() + "\x00" + r.name()))

@@ -12,7 +12,7 @@ import (
 // process. The oldest makes room for the newest.
 type earlyInfos struct {
 	limit int
-	byID  map[string]*container.Info // by full id, or by the short one when that is all there is
+	byID  map[string]*container.Info // by owner and full id, or by the full or the short one alone when that is all there is
 	order []string                   // as they came
 }
 
@@ -21,6 +21,7 @@ func (e *earlyInfos) put(in *container.Info) (evicted bool) {
 	if key == "" {
 		key = in.ID
 	}
+	key = string(container.AppendScope(nil, []byte(in.Owner), []byte(key)))
 	if e.byID == nil {
 		e.byID = map[string]*container.Info{}
 	}
@@ -35,16 +36,23 @@ func (e *earlyInfos) put(in *container.Info) (evicted bool) {
 	return evicted
 }
 
-// take removes and returns what was said of the container with that full id, or that short one; nil for nothing.
-func (e *earlyInfos) take(full, short []byte) *container.Info {
-	for _, key := range [...][]byte{full, short} {
-		if in, ok := e.byID[string(key)]; ok {
-			delete(e.byID, string(key))
-			if i := slices.Index(e.order, string(key)); i >= 0 {
-				e.order = slices.Delete(e.order, i, i+1)
-			}
-			return in
+// take removes and returns what was said of the container with that owner and that full id, or that short one; nil for
+// nothing. What doesn't tell whose it is is said of the system's.
+func (e *earlyInfos) take(owner, full, short []byte) *container.Info {
+	if len(e.order) == 0 {
+		return nil
+	}
+	system := container.Share(owner) == nil
+	for _, key := range [...]string{string(container.AppendScope(nil, owner, full)), string(container.AppendScope(nil, owner, short)), string(full), string(short)} {
+		in, ok := e.byID[key]
+		if !ok || in.Owned && in.Owner != string(owner) || !in.Owned && !system {
+			continue
 		}
+		delete(e.byID, key)
+		if i := slices.Index(e.order, key); i >= 0 {
+			e.order = slices.Delete(e.order, i, i+1)
+		}
+		return in
 	}
 	return nil
 }
@@ -77,12 +85,12 @@ func (s *State) containerEvent(c *call, queue bool) {
 		return
 	}
 	if !gone {
-		s.addContainer(in)
+		s.addContainer(in, c.t)
 	}
 	if !queue {
 		return
 	}
-	k := s.findContainer(in)
+	k := s.findContainer(in, c.t)
 	if k == 0 || c.t == 0 || get32(s.rec(c.t), wasmabi.ThreadContainer) != k {
 		c.t = s.standIn(k, in)
 	}
@@ -101,6 +109,7 @@ func (s *State) standIn(k uint32, in *container.Info) uint32 {
 			return 0
 		}
 		s.containers.refs[k], s.containers.asked[k] = 0, false
+		s.containers.own[k], _ = s.newOwnership([]byte(in.Owner), []byte(in.ID))
 		r := s.a.Containers.Record(k)
 		put32(r, wasmabi.ContainerId, s.intern(s.a.Strings, []byte(in.ID)))
 		if in.FullID != "" {
@@ -120,9 +129,9 @@ func (s *State) standIn(k uint32, in *container.Info) uint32 {
 	return t
 }
 
-// addContainer gives the record of a container what its runtime said, or keeps it until there is one.
-func (s *State) addContainer(in *container.Info) {
-	k := s.findContainer(in)
+// addContainer gives the record of a container what its runtime said, in an event of thread t, or keeps it until there is one.
+func (s *State) addContainer(in *container.Info, t uint32) {
+	k := s.findContainer(in, t)
 	if k == 0 {
 		if s.containers.early.put(in) {
 			s.st.ContainersForgotten++
@@ -143,23 +152,39 @@ func (s *State) addContainer(in *container.Info) {
 	s.fillContainer(k, in)
 }
 
-// findContainer returns the slot of the container that in is about; 0 for none.
-func (s *State) findContainer(in *container.Info) uint32 {
-	if in.FullID != "" {
-		ref := s.intern(s.a.Strings, []byte(in.FullID))
-		k := uint32(0)
-		if ref != 0 {
-			k = s.containers.ix.get(uint64(ref))
-			s.a.Strings.Release(ref)
-		}
-		return k
+// findContainer returns the slot of the container that in, told by an event of thread t, is about; 0 for none. What doesn't
+// tell whose it is is about the system's, when that is there; else about the one that t is in, or the only one with that id.
+func (s *State) findContainer(in *container.Info, t uint32) uint32 {
+	if in.Owned && in.FullID != "" {
+		return s.lookUp([]byte(in.FullID), []byte(in.Owner))
 	}
+	x, id, off := &s.containers, in.FullID, wasmabi.ContainerFullId
+	if id == "" {
+		id, off = in.ID, wasmabi.ContainerId
+	}
+	n, only, mine := 0, uint32(0), uint32(0)
 	for k := uint32(1); k < s.a.Containers.High(); k++ {
-		if s.containers.refs[k] > 0 && string(s.a.Strings.Get(get32(s.a.Containers.Record(k), wasmabi.ContainerId))) == in.ID {
+		if x.refs[k] == 0 || k == x.over || string(s.a.Strings.Get(get32(s.a.Containers.Record(k), off))) != id {
+			continue
+		}
+		if in.Owned {
+			if string(s.a.Strings.Get(x.own[k].owner)) == in.Owner {
+				return k
+			}
+			continue
+		}
+		if x.own[k].share == 0 {
 			return k
 		}
+		if t != 0 && get32(s.rec(t), wasmabi.ThreadContainer) == k {
+			mine = k
+		}
+		n, only = n+1, k
 	}
-	return 0
+	if mine != 0 || n != 1 {
+		return mine
+	}
+	return only
 }
 
 // fillContainer sets what in says in record k, which isn't marked. What the runtime left empty is a value: that of no bytes.
@@ -217,15 +242,10 @@ func (s *State) ContainerInfo(slot uint32) *container.Info {
 	return s.containers.infos[slot]
 }
 
-// ThreadIn returns the id of a thread of the container with that full id: its first process, when that is known, else the
-// main thread with the lowest id; 0 for none.
-func (s *State) ThreadIn(id string) int64 {
-	ref := s.intern(s.a.Strings, []byte(id))
-	if ref == 0 {
-		return 0
-	}
-	k := s.containers.ix.get(uint64(ref))
-	s.a.Strings.Release(ref)
+// ThreadIn returns the id of a thread of the container with that full id and owner: its first process, when that is known,
+// else the main thread with the lowest id; 0 for none.
+func (s *State) ThreadIn(id, owner string) int64 {
+	k := s.lookUp([]byte(id), []byte(owner))
 	if k == 0 {
 		return 0
 	}

@@ -47,11 +47,11 @@ type Config struct {
 
 	// LookupContainer has somebody ask the container's runtime what it is, off this goroutine; the answer comes as an event
 	// (AsynceventE or ContainerJsonV2E). It reports whether it will: when not, the next thread that is seen in the container
-	// asks again. id is borrowed; user is whose session it is in, -1 for none; tid is a thread of it. Nil for none.
-	LookupContainer func(id []byte, kind uint32, user, tid int64) bool
+	// asks again. id and owner are borrowed; tid is a thread of it. Nil for none.
+	LookupContainer func(id, owner []byte, kind uint32, tid int64) bool
 	// ContainerGone says that the last thread has left a container, and what its runtime had said of it, nil for nothing. id
-	// is borrowed. Nil for nobody. Like Flush it must not call into the State.
-	ContainerGone func(id []byte, in *container.Info)
+	// and owner are borrowed. Nil for nobody. Like Flush it must not call into the State.
+	ContainerGone func(id, owner []byte, in *container.Info)
 
 	// NoFlushRule lets state change under queued events. For tests only: the differential test must fail with it.
 	NoFlushRule bool
@@ -138,7 +138,8 @@ type Stats struct {
 	FDsFound          uint64 // answers that came in time
 	ClosesOvertaken   uint64 // closes during which another thread got the number
 	TablesDropped     uint64 // processes without an fd table, for want of room
-	ContainersDropped uint64
+	ContainersDropped uint64 // threads of containers that found no room
+	ContainersOver    uint64 // of those, the ones whose owner had its share
 
 	ContainersUnread    uint64 // events of containers whose JSON can't be read
 	ContainersForgotten uint64 // containers that were told of and found no room before their first thread came

@@ -325,3 +325,83 @@ func TestUsage(t *testing.T) {
 		t.Error("a new thread has what an old one used")
 	}
 }
+
+// TestContainerShares: one user can't take the room of all containers, nor all users together; what is left out is counted, and
+// gets its container once there is room.
+func TestContainerShares(t *testing.T) {
+	m := newMachine(t, arena.Config{Containers: 64}, Config{Users: 64, Groups: 64})
+	m.Settled()
+	tid := int64(100)
+	start := func(above string, n int) (tids []int64) {
+		for range n {
+			tid++
+			m.AddThread(&snapshot.Thread{TID: tid, PID: tid, Comm: "sh", LoginUID: noID, Cgroups: []string{fmt.Sprintf("cpu=%s/docker-%064x.scope", above, tid)}})
+			tids = append(tids, tid)
+		}
+		return tids
+	}
+	in := func(tids []int64) (n int) {
+		for _, tid := range tids {
+			if k := get32(m.rec(m.FindThread(tid)), wasmabi.ThreadContainer); k == 0 {
+				t.Errorf("thread %d is of the host", tid)
+			} else if k != m.containers.over {
+				n++
+			}
+		}
+		return n
+	}
+	user := func(uid int) string { return fmt.Sprintf("/user.slice/user-%d.slice/user@%d.service", uid, uid) }
+	const share = 64 / 4
+	first := start(user(1), 20)
+	for _, c := range []struct {
+		what string
+		tids []int64
+		want int
+	}{
+		{"a user's", first, share},
+		{"those in a user's container", start(user(1)+"/docker-"+strings.Repeat("a", 64)+".scope", 1), 0},
+		{"another's", start(user(2), 20), share},
+		{"those in a container", start("/docker/"+strings.Repeat("b", 64), 20), share},
+		{"a third user's", start(user(3), 20), 0},
+		{"a service's", start("/system.slice/x.service", 5), 5},
+		{"the system's", start("/system.slice", 15), 64 - 1 - 3*share - 5},
+	} {
+		if got := in(c.tids); got != c.want {
+			t.Errorf("%s: %d of %d have a container, want %d", c.what, got, len(c.tids), c.want)
+		}
+	}
+	if st := m.Stats(); st.Containers != 63 || st.ContainersDropped != 4+1+4+4+20+5 || st.ContainersOver != 4+1+4+4+20 {
+		t.Errorf("%+v", st)
+	}
+	if err := check(m.State); err != nil {
+		t.Fatal(err)
+	}
+
+	// The end of one makes room for another, which has it from its next exec on.
+	m.do(t, clone(m.b.Start(m.ts, first[0], event.ProcexitV1E).Int(0).Int(0).Int(0).Int(0).Int(0).Done()))
+	m.flush()
+	late := first[share]
+	m.do(t, clone(m.b.Start(m.ts, late, event.SyscallExecveV19X).Int(0).String("/bin/true").Bytes(nil).Int(late).Int(late).Int(1).String("").
+		Int(1024).Int(0).Int(0).Int(0).Int(0).Int(0).String("true").Bytes(fmt.Appendf(nil, "cpu=%s/docker-%064x.scope\x00", user(1), late)).Bytes(nil).
+		Int(0).Int(late).Int(-1).Int(0).Int(0).Int(0).Int(0).Int(9).Int(1).Int(1).Int(0).String("/usr/bin/true").Int(late).Int(0).String("/bin/true").Done()))
+	if in(first[share:share+1]) != 1 {
+		t.Error("no container after another has ended")
+	}
+
+	// So it is with the users of such containers.
+	for i := range uint32(60) {
+		m.AddUser(&snapshot.User{UID: i, Name: "theirs", Container: "user:1/abc"})
+		m.AddGroup(&snapshot.Group{GID: i, Name: "theirs", Container: "container:x/abc"})
+	}
+	for i := range uint32(20) {
+		m.AddUser(&snapshot.User{UID: i, Name: "system", Container: "abc"})
+		m.AddUser(&snapshot.User{UID: i, Name: "host"})
+		m.AddGroup(&snapshot.Group{GID: i, Name: "system", Container: "service:x.service/abc"})
+	}
+	if st := m.Stats(); st.Users != 64 || st.Groups != 32+20 || st.UsersDropped != 2*28+8 {
+		t.Errorf("%+v", st)
+	}
+	if err := check(m.State); err != nil {
+		t.Error(err)
+	}
+}

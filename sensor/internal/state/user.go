@@ -1,9 +1,11 @@
 package state
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/arena"
+	"github.com/shikra-sensor/shikra/sensor/internal/container"
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
 	"github.com/shikra-sensor/shikra/wasmabi"
@@ -11,16 +13,20 @@ import (
 
 // names holds users or groups: an id within a container, or of the host, and the strings that belong to it.
 type names struct {
-	ix   index // container's id ref<<32 | id → entry
+	ix   index // ref of the container's scope<<32 | id → entry
 	ent  []name
 	free []uint32
 	next uint32
+
+	// Entries of containers that count by shares, which get half the room: such a container's files are its owner's to fill.
+	shared int
 }
 
-// name owns its strings, that of the container's id included.
+// name owns its strings, that of the container's scope included.
 type name struct {
-	id, container     uint32
+	id, container     uint32 // container is the ref of its scope, 0 for the host
 	name, home, shell uint32
+	shared            bool // its container counts by a share
 }
 
 func newNames(limit int) names {
@@ -35,6 +41,9 @@ func (n *names) set(tab *arena.Strings, id uint32, e name) bool {
 	switch {
 	case i != 0:
 		n.ent[i].release(tab)
+	case e.shared && n.shared >= (len(n.ent)-1)/2:
+		e.release(tab)
+		return false
 	case len(n.free) > 0:
 		i = n.free[len(n.free)-1]
 		n.free = n.free[:len(n.free)-1]
@@ -45,6 +54,9 @@ func (n *names) set(tab *arena.Strings, id uint32, e name) bool {
 		e.release(tab)
 		return false
 	}
+	if e.shared && !n.ent[i].shared {
+		n.shared++
+	}
 	n.ent[i] = e
 	n.ix.put(key, i)
 	return true
@@ -54,6 +66,9 @@ func (n *names) del(tab *arena.Strings, container, id uint32) {
 	key := uint64(container)<<32 | uint64(id)
 	if i := n.ix.get(key); i != 0 {
 		n.ix.del(key)
+		if n.ent[i].shared {
+			n.shared--
+		}
 		n.ent[i].release(tab)
 		n.ent[i] = name{}
 		n.free = append(n.free, i)
@@ -84,7 +99,9 @@ func (e *name) release(tab *arena.Strings) {
 func (s *State) find(n *names, container, id uint32) *name {
 	c := uint32(0)
 	if container != 0 {
-		c = get32(s.a.Containers.Record(container), wasmabi.ContainerId)
+		if c = s.containers.own[container].scope; c == 0 {
+			return nil
+		}
 	}
 	if i := n.ix.get(uint64(c)<<32 | uint64(id)); i != 0 {
 		return &n.ent[i]
@@ -145,23 +162,29 @@ func (s *State) GroupName(container, gid uint32) []byte {
 	return nil
 }
 
-// containerRef returns the ref by which entries of a container are found, an owner counted; 0 for the host.
-func (s *State) containerRef(id []byte) uint32 {
-	if len(id) == 0 {
+// containerRef returns the ref by which entries of the container with that scope are found, an owner counted; 0 for the host.
+func (s *State) containerRef(scope []byte) uint32 {
+	if len(scope) == 0 {
 		return 0
 	}
-	return s.intern(s.a.Strings, id)
+	return s.intern(s.a.Strings, scope)
+}
+
+// inShare reports whether the container of that scope is counted by a share.
+func inShare(scope []byte) bool {
+	i := bytes.LastIndexByte(scope, '/')
+	return i >= 0 && container.Share(scope[:i]) != nil
 }
 
 // forgetUsers removes the users and groups of containers that have ended. Queued events may still ask for their names.
 func (s *State) forgetUsers() {
 	s.flush(&s.st.ThreadFlushes)
-	for _, id := range s.containers.ended {
-		if !s.containers.hasShort(s.a, id) { // it may have come again meanwhile
-			s.users.delAll(s.a.Strings, id)
-			s.groups.delAll(s.a.Strings, id)
+	for _, scope := range s.containers.ended {
+		if !s.containers.hasScope(s.a, scope) { // it may have come again meanwhile
+			s.users.delAll(s.a.Strings, scope)
+			s.groups.delAll(s.a.Strings, scope)
 		}
-		s.a.Strings.Release(id)
+		s.a.Strings.Release(scope)
 	}
 	s.containers.ended = s.containers.ended[:0]
 }
@@ -174,9 +197,9 @@ func (s *State) AddUser(u *snapshot.User) {
 	s.putUser(u.UID, []byte(u.Name), []byte(u.Home), []byte(u.Shell), []byte(u.Container))
 }
 
-func (s *State) putUser(uid uint32, nm, home, shell, container []byte) {
-	e := name{container: s.containerRef(container)}
-	if len(container) > 0 && e.container == 0 {
+func (s *State) putUser(uid uint32, nm, home, shell, scope []byte) {
+	e := name{container: s.containerRef(scope), shared: inShare(scope)}
+	if len(scope) > 0 && e.container == 0 {
 		s.st.UsersDropped++
 		return
 	}
@@ -196,9 +219,9 @@ func (s *State) AddGroup(g *snapshot.Group) {
 	s.putGroup(g.GID, []byte(g.Name), []byte(g.Container))
 }
 
-func (s *State) putGroup(gid uint32, nm, container []byte) {
-	e := name{container: s.containerRef(container)}
-	if len(container) > 0 && e.container == 0 {
+func (s *State) putGroup(gid uint32, nm, scope []byte) {
+	e := name{container: s.containerRef(scope), shared: inShare(scope)}
+	if len(scope) > 0 && e.container == 0 {
 		s.st.UsersDropped++
 		return
 	}

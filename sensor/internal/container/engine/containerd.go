@@ -66,18 +66,24 @@ type spec struct {
 	} `json:"linux"`
 }
 
-func (c *containerd) Get(ctx context.Context, id string) (*container.Info, error) {
+func (c *containerd) Get(ctx context.Context, id, namespace string) (*container.Info, error) {
 	cc, err := c.client()
 	if err != nil {
 		return nil, err
 	}
-	list, err := namespaces.NewNamespacesClient(cc).List(ctx, &namespaces.ListNamespacesRequest{})
-	if err != nil {
-		return nil, c.failed(err)
+	names := []string{namespace}
+	if namespace == "" {
+		list, err := namespaces.NewNamespacesClient(cc).List(ctx, &namespaces.ListNamespacesRequest{})
+		if err != nil {
+			return nil, c.failed(err)
+		}
+		names = names[:0]
+		for _, ns := range list.Namespaces[:min(len(list.Namespaces), maxNamespaces)] {
+			names = append(names, ns.GetName())
+		}
 	}
-	all := list.Namespaces
-	for _, ns := range all[:min(len(all), maxNamespaces)] {
-		in := metadata.AppendToOutgoingContext(ctx, "containerd-namespace", ns.GetName())
+	for _, ns := range names {
+		in := metadata.AppendToOutgoingContext(ctx, "containerd-namespace", ns)
 		got, err := containers.NewContainersClient(cc).Get(in, &containers.GetContainerRequest{ID: id})
 		if err != nil {
 			if err = c.failed(err); !errors.Is(err, ErrNotFound) {

@@ -53,7 +53,7 @@ func readInfo(m map[string]string) (in criInfo) {
 	return in
 }
 
-func (c *criEngine) Get(ctx context.Context, id string) (*container.Info, error) {
+func (c *criEngine) Get(ctx context.Context, id, _ string) (*container.Info, error) {
 	cc, err := c.client()
 	if err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ type dockerImage struct {
 	RepoDigests []string
 }
 
-func (d *docker) Get(ctx context.Context, id string) (*container.Info, error) {
+func (d *docker) Get(ctx context.Context, id, _ string) (*container.Info, error) {
 	var c dockerContainer
 	if err := d.get(ctx, "/containers/"+url.PathEscape(id)+"/json", &c); err != nil {
 		return nil, err

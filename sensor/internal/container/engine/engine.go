@@ -25,9 +25,10 @@ type Engine interface {
 	Name() string
 	// Socket is the socket's path, below the host's root.
 	Socket() string
-	// Get returns what the runtime says of the container with that full id. The error wraps ErrNotFound when it says that
-	// there is none; any other says that it couldn't be asked.
-	Get(ctx context.Context, id string) (*container.Info, error)
+	// Get returns what the runtime says of the container with that full id, which is the caller's. The runtimes that have
+	// namespaces look in that one alone, in all for "". The error wraps ErrNotFound when it says that there is none; any
+	// other says that it couldn't be asked.
+	Get(ctx context.Context, id, namespace string) (*container.Info, error)
 	// Close drops the connections; the next Get makes them anew.
 	Close()
 }

@@ -112,16 +112,16 @@ func TestDockerRecorded(t *testing.T) {
 		if name == "podman" {
 			e = NewPodman(cfg)
 		}
-		in, err := e.Get(context.Background(), boxID)
+		in, err := e.Get(context.Background(), boxID, "")
 		if err != nil {
 			t.Fatal(name, err)
 		}
 		golden(t, name, in)
-		if _, err := e.Get(context.Background(), podID); !errors.Is(err, ErrNotFound) {
+		if _, err := e.Get(context.Background(), podID, ""); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 		e.Close()
-		if _, err := e.Get(context.Background(), boxID); err != nil {
+		if _, err := e.Get(context.Background(), boxID, ""); err != nil {
 			t.Errorf("%s: after Close: %v", name, err)
 		}
 		e.Close()
@@ -190,16 +190,16 @@ func serve(t testing.TB, srv cri.RuntimeServiceServer) Config {
 func TestCRIRecorded(t *testing.T) {
 	for _, name := range []string{"containerd", "cri-o"} {
 		e := NewCRI(serve(t, &recordedCRI{t: t, name: name}))
-		in, err := e.Get(context.Background(), boxID)
+		in, err := e.Get(context.Background(), boxID, "")
 		if err != nil {
 			t.Fatal(name, err)
 		}
 		golden(t, name, in)
-		if in, err = e.Get(context.Background(), podID); err != nil {
+		if in, err = e.Get(context.Background(), podID, ""); err != nil {
 			t.Fatal(name, err)
 		}
 		golden(t, name+".sandbox", in)
-		if _, err := e.Get(context.Background(), "none"); !errors.Is(err, ErrNotFound) {
+		if _, err := e.Get(context.Background(), "none", ""); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 		e.Close()
@@ -216,7 +216,7 @@ func TestHostileDocker(t *testing.T) {
 		"wrong labels": `{"Id":"` + boxID + `","Config":{"Labels":[1]}}`, "another": `{"Id":"` + podID + `"}`, "null": "null",
 	} {
 		e := NewDocker(listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })))
-		if in, err := e.Get(context.Background(), boxID); err == nil || in != nil {
+		if in, err := e.Get(context.Background(), boxID, ""); err == nil || in != nil {
 			t.Errorf("%s: %+v", name, in)
 		}
 		e.Close()
@@ -236,7 +236,7 @@ func TestHostileDocker(t *testing.T) {
 		e := NewDocker(listen(t, h))
 		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 		start := time.Now()
-		if in, err := e.Get(ctx, boxID); err == nil || in != nil || errors.Is(err, ErrNotFound) {
+		if in, err := e.Get(ctx, boxID, ""); err == nil || in != nil || errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %+v, %v", name, in, err)
 		}
 		if took := time.Since(start); took > 5*time.Second {
@@ -246,7 +246,7 @@ func TestHostileDocker(t *testing.T) {
 		e.Close()
 	}
 	e := NewDocker(listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(long) })))
-	in, err := e.Get(context.Background(), boxID)
+	in, err := e.Get(context.Background(), boxID, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestHostileCRI(t *testing.T) {
 		h.recordedCRI = rec
 		e := NewCRI(serve(t, h))
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		if in, err := e.Get(ctx, boxID); err == nil || in != nil || errors.Is(err, ErrNotFound) {
+		if in, err := e.Get(ctx, boxID, ""); err == nil || in != nil || errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %+v, %v", name, in, err)
 		}
 		cancel()
@@ -293,20 +293,20 @@ func TestHostileCRI(t *testing.T) {
 	e := NewCRI(serve(t, &hostileCRI{recordedCRI: rec, status: &cri.ContainerStatusResponse{
 		Status: &cri.ContainerStatus{Mounts: []*cri.Mount{nil, {}}}, Info: map[string]string{"info": "{{{"},
 	}}))
-	if in, err := e.Get(context.Background(), boxID); err != nil || in.FullID != boxID {
+	if in, err := e.Get(context.Background(), boxID, ""); err != nil || in.FullID != boxID {
 		t.Errorf("%+v, %v", in, err)
 	}
 	e.Close()
 	// No CRI at all, and nobody there.
 	e = NewCRI(serve(t, nil))
-	if _, err := e.Get(context.Background(), boxID); !errors.Is(err, ErrNotFound) {
+	if _, err := e.Get(context.Background(), boxID, ""); !errors.Is(err, ErrNotFound) {
 		t.Errorf("no service: %v", err)
 	}
 	e.Close()
 	e = NewContainerd(Config{Root: folder(t), Socket: "/none"})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if _, err := e.Get(ctx, boxID); err == nil || errors.Is(err, ErrNotFound) {
+	if _, err := e.Get(ctx, boxID, ""); err == nil || errors.Is(err, ErrNotFound) {
 		t.Errorf("nobody there: %v", err)
 	}
 	e.Close()

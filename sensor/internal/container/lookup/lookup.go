@@ -46,16 +46,22 @@ type Lookup struct {
 	done    sync.WaitGroup
 	places  places
 
-	mu   sync.Mutex
-	jobs map[string]*job // guarded by mu; by full id
-	st   Stats           // guarded by mu
+	nested bool // the host's root is a container's
+
+	mu    sync.Mutex
+	jobs  map[who]*job   // guarded by mu
+	share map[string]int // guarded by mu; jobs by container.Share of their owner
+	st    Stats          // guarded by mu
 }
+
+// who is a container: its full id, and who can have made it.
+type who struct{ id, owner string }
 
 // job is one container that waits for an answer.
 type job struct {
-	id      string
+	who
 	kind    uint32
-	user    int64 // whose sockets are asked; -1 for the system's
+	domain  container.Domain
 	tid     int64 // a thread of it; guarded by Lookup.mu
 	tries   int
 	noInfo  bool // no runtime is asked: there is none, or it has answered
@@ -68,7 +74,7 @@ type job struct {
 type Stats struct {
 	Requests uint64
 	Answers  uint64
-	Dropped  uint64 // requests that found the queue full
+	Dropped  uint64 // requests that found the queue, or what one user may have of it, full
 	Waiting  int    // containers without an answer yet
 	Limit    int    // most that may wait
 	Engines  []EngineStats
@@ -101,7 +107,8 @@ func New(cfg Config) *Lookup {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Lookup{cfg: cfg, answers: make(chan container.Answer, 64), wake: make(chan struct{}, 1), cancel: cancel, jobs: map[string]*job{}}
+	l := &Lookup{cfg: cfg, answers: make(chan container.Answer, 64), wake: make(chan struct{}, 1), cancel: cancel, jobs: map[who]*job{}, share: map[string]int{}}
+	l.nested = isContainer(cfg.Root)
 	l.places = places{cfg: &l.cfg}
 	l.done.Add(1)
 	go l.run(ctx)
@@ -118,42 +125,65 @@ func (l *Lookup) Close() {
 // Answers gives what was found. Who asked must take it; what isn't taken holds up the rest.
 func (l *Lookup) Answers() <-chan container.Answer { return l.answers }
 
-// Request asks for a container by its full id, a view that isn't kept. user is whose it is when its cgroup stands among a
-// user's, else -1; tid is a thread of it. It reports whether an answer will come, or none can be had: false says that the
-// queue is full.
-func (l *Lookup) Request(id []byte, kind uint32, user, tid int64) bool {
-	j := &job{kind: kind, user: user, tid: tid, noInfo: len(enginesOf(kind)) == 0, noUsers: !l.cfg.Users, next: time.Now()}
+// Request asks for a container by its full id and its owner (container.Place), views that aren't kept; tid is a thread of it.
+// It reports whether an answer will come, or none can be had: false says that the queue is full, or what one user may have
+// of it.
+func (l *Lookup) Request(id, owner []byte, kind uint32, tid int64) bool {
+	j := &job{who: who{string(id), string(owner)}, kind: kind, domain: container.DomainOf(string(owner)), tid: tid, noUsers: !l.cfg.Users, next: time.Now()}
+	j.noInfo = len(enginesOf(kind, j.domain)) == 0 || !l.knows(j.domain)
 	if j.noInfo && j.noUsers {
 		return true
 	}
+	share := string(container.Share(owner))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.jobs[string(id)]; ok {
+	if _, ok := l.jobs[j.who]; ok {
 		return true
 	}
-	if len(l.jobs) >= l.cfg.Queue {
+	if len(l.jobs) >= l.cfg.Queue || share != "" && l.share[share] >= max(l.cfg.Queue/4, 1) {
 		l.st.Dropped++
 		return false
 	}
 	l.st.Requests++
-	j.id = string(id)
-	l.jobs[j.id] = j
+	l.jobs[j.who] = j
+	if share != "" {
+		l.share[share]++
+	}
 	l.kick()
 	return true
 }
 
+// knows reports whether a runtime on this host may know containers of that domain: those within a container are a runtime's
+// in there. When the host is a container itself (a node of kind's), the probe sees that it is around all others.
+func (l *Lookup) knows(d container.Domain) bool {
+	return !d.Unknown && (d.Depth == 0 || d.Depth == 1 && l.nested)
+}
+
+// remove takes a job out of the queue. mu is held.
+func (l *Lookup) remove(w who) {
+	if _, ok := l.jobs[w]; !ok {
+		return
+	}
+	delete(l.jobs, w)
+	if share := string(container.Share([]byte(w.owner))); share != "" {
+		if l.share[share]--; l.share[share] == 0 {
+			delete(l.share, share)
+		}
+	}
+}
+
 // Forget gives up a request: the container is gone.
-func (l *Lookup) Forget(id []byte) {
+func (l *Lookup) Forget(id, owner []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.jobs, string(id))
+	l.remove(who{string(id), string(owner)})
 }
 
 // Thread names another thread of a container, after an Answer that wants one.
-func (l *Lookup) Thread(id string, tid int64) {
+func (l *Lookup) Thread(id, owner string, tid int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if j := l.jobs[id]; j != nil {
+	if j := l.jobs[who{id, owner}]; j != nil {
 		j.tid = tid
 	}
 }
@@ -238,22 +268,24 @@ func (l *Lookup) due(now time.Time) (*job, time.Duration) {
 
 // do looks for what is still to be found out about j's container.
 func (l *Lookup) do(ctx context.Context, j *job) {
-	a := container.Answer{ID: j.id, Kind: j.kind}
+	a := container.Answer{ID: j.id, Owner: j.owner, Kind: j.kind}
 	if !j.noUsers {
 		var err error
-		a.Users, a.Groups, err = readUsers(l.cfg.Root, l.thread(j), j.id)
+		a.Users, a.Groups, err = readUsers(l.cfg.Root, l.thread(j), j.who)
 		j.noUsers = err == nil || j.tries >= userTries
 		a.Thread = err == errGone && !j.noUsers
 	}
 	if !j.noInfo {
 		a.Info = l.ask(ctx, j)
-		j.noInfo = a.Info != nil
+		if j.noInfo = a.Info != nil; j.noInfo {
+			a.Info.Owner, a.Info.Owned = j.owner, true
+		}
 	}
 	l.mu.Lock()
 	j.running = false
-	wanted := l.jobs[j.id] == j // else forgotten meanwhile
+	wanted := l.jobs[j.who] == j // else forgotten meanwhile
 	if wanted && j.noInfo && j.noUsers {
-		delete(l.jobs, j.id)
+		l.remove(j.who)
 	} else {
 		first := firstRetry
 		if !j.noUsers {
@@ -278,14 +310,14 @@ func (l *Lookup) do(ctx context.Context, j *job) {
 
 // ask asks the runtimes that may know j's container, one after the other; nil when none does.
 func (l *Lookup) ask(ctx context.Context, j *job) *container.Info {
-	for _, p := range l.places.of(j.kind, j.user) {
+	for _, p := range l.places.of(j.kind, j.domain) {
 		if ctx.Err() != nil {
 			return nil
 		}
 		if !p.ready(time.Now()) {
 			continue
 		}
-		if in, err := l.get(ctx, p, j.id); err == nil {
+		if in, err := l.get(ctx, p, j); err == nil {
 			return in
 		}
 	}
@@ -293,11 +325,11 @@ func (l *Lookup) ask(ctx context.Context, j *job) *container.Info {
 }
 
 // get asks one runtime and counts how it went.
-func (l *Lookup) get(ctx context.Context, p *place, id string) (*container.Info, error) {
+func (l *Lookup) get(ctx context.Context, p *place, j *job) (*container.Info, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
 	defer cancel()
 	start := time.Now()
-	info, err := p.Get(ctx, id)
+	info, err := p.Get(ctx, j.id, j.domain.Namespace)
 	took := time.Since(start)
 	found := err == nil || errors.Is(err, engine.ErrNotFound)
 	rested := p.report(found, time.Now())

@@ -64,7 +64,7 @@ func TestSocketComesAndGoes(t *testing.T) {
 	root := folder(t)
 	l := newLookup(t, lookup.Config{Root: root, Sockets: []lookup.Socket{{Engine: "docker", Path: "/run/docker.sock"}}})
 	for range 2 { // the second is the first's
-		if !l.Request(id("a"), container.KindDocker, -1, 0) {
+		if !l.Request(id("a"), nil, container.KindDocker, 0) {
 			t.Error("refused")
 		}
 	}
@@ -88,15 +88,15 @@ func TestQueue(t *testing.T) {
 	serveDocker(t, root, "/run/docker.sock", "x")
 	l := newLookup(t, lookup.Config{Root: root, Queue: 2, Sockets: []lookup.Socket{{Engine: "docker", Path: "/run/docker.sock"}}})
 	for i, want := range []bool{true, true, false} { // ids of f… are not found, and wait
-		if got := l.Request([]byte(fmt.Sprintf("f%063d", i)), container.KindDocker, -1, 0); got != want {
+		if got := l.Request([]byte(fmt.Sprintf("f%063d", i)), nil, container.KindDocker, 0); got != want {
 			t.Errorf("request %d: %v", i, got)
 		}
 	}
 	if st := l.Stats(); st.Dropped != 1 || st.Waiting != 2 || st.Limit != 2 {
 		t.Errorf("%+v", st)
 	}
-	l.Forget([]byte(fmt.Sprintf("f%063d", 0)))
-	if !l.Request(id("a"), container.KindDocker, -1, 0) {
+	l.Forget([]byte(fmt.Sprintf("f%063d", 0)), nil)
+	if !l.Request(id("a"), nil, container.KindDocker, 0) {
 		t.Error("no room after one was forgotten")
 	}
 	if a := answer(t, l, 10*time.Second); a.ID != string(id("a")) {
@@ -109,30 +109,84 @@ func TestQueue(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	// Nobody knows these: nothing waits.
-	if !l.Request([]byte("web"), container.KindLXC, -1, 0) || l.Stats().Waiting > 1 {
+	if !l.Request([]byte("web"), nil, container.KindLXC, 0) || l.Stats().Waiting > 1 {
 		t.Errorf("%+v", l.Stats())
 	}
 }
 
-// TestUsersSockets: a user's runtime is asked for that user's containers only, and no other for those.
+// TestUsersSockets: a user's runtime is asked for that user's containers only, and no other for those, although their ids are
+// the same. What stands within a container, or may have lost whose it is, is asked for nowhere.
 func TestUsersSockets(t *testing.T) {
 	root := folder(t)
 	serveDocker(t, root, "/run/user/1000/docker.sock", "theirs")
 	serveDocker(t, root, "/run/docker.sock", "system")
-	l := newLookup(t, lookup.Config{Root: root, Sockets: []lookup.Socket{{Engine: "docker", Path: "/run/user/*/docker.sock"}, {Engine: "docker", Path: "/run/docker.sock"}}})
-	for i, c := range []struct {
-		user int64
-		name string
-	}{{1000, "theirs"}, {-1, "system"}} {
-		l.Request(id(fmt.Sprint(i)), container.KindDocker, c.user, 0)
-		if a := answer(t, l, 10*time.Second); a.Info.Name != c.name {
-			t.Errorf("user %d: answered by %s", c.user, a.Info.Name)
+	cfg := lookup.Config{Root: root, Sockets: []lookup.Socket{{Engine: "docker", Path: "/run/user/*/docker.sock"}, {Engine: "docker", Path: "/run/docker.sock"}}}
+	l := newLookup(t, cfg)
+	outer := "container:" + string(id("a"))
+	unknown := []string{"user:1001", outer, "user:1000/" + outer, "unknown:", "namespace:shop", "user:1000/user:1001"}
+	for _, owner := range unknown {
+		l.Request(id("0"), []byte(owner), container.KindDocker, 0)
+	}
+	answered := func(l *lookup.Lookup, owner, name string) {
+		t.Helper()
+		l.Request(id("0"), []byte(owner), container.KindDocker, 0)
+		a := answer(t, l, 10*time.Second)
+		if a.Info.Name != name || a.ID != string(id("0")) || a.Owner != owner || a.Info.Owner != owner || !a.Info.Owned {
+			t.Errorf("owner %q: answered by %s: %+v, %+v", owner, a.Info.Name, a, a.Info)
 		}
 	}
-	l.Request(id("b"), container.KindDocker, 1001, 0)
+	answered(l, "user:1000", "theirs")
+	answered(l, "", "system")
+	answered(l, "service:web.service", "system")
 	time.Sleep(500 * time.Millisecond)
+	if st := l.Stats(); st.Waiting != 2 || st.Requests != 5 { // user 1001's, and containerd's that isn't there
+		t.Errorf("other users' containers: %+v", st)
+	}
+	l.Forget(id("0"), []byte("user:1000"))
+	l.Forget(id("0"), []byte("user:1001"))
 	if st := l.Stats(); st.Waiting != 1 {
-		t.Errorf("another user's container: %+v", st)
+		t.Errorf("after what is gone: %+v", st)
+	}
+
+	// The host is a container itself: around those that its runtimes know there is another.
+	if err := os.WriteFile(filepath.Join(root, ".dockerenv"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l = newLookup(t, cfg)
+	l.Request(id("0"), []byte(outer+"/"+outer), container.KindDocker, 0)
+	answered(l, outer, "system")
+	answered(l, outer+"/user:1000", "theirs")
+	answered(l, "", "system")
+	if st := l.Stats(); st.Waiting != 0 {
+		t.Errorf("in a container: %+v", st)
+	}
+}
+
+// TestQueueShare: one user can't fill the queue.
+func TestQueueShare(t *testing.T) {
+	l := newLookup(t, lookup.Config{Root: folder(t), Queue: 8})
+	ask := func(owner string, n int) (taken int) {
+		for i := range n {
+			if l.Request(fmt.Appendf(nil, "%064d", i), []byte(owner), container.KindDocker, 0) {
+				taken++
+			}
+		}
+		return taken
+	}
+	for _, c := range []struct {
+		owner        string
+		taken, asked int
+	}{{"user:1000", 2, 4}, {"user:1001", 2, 4}, {"service:web.service", 3, 3}, {"", 1, 4}} {
+		if n := ask(c.owner, c.asked); n != c.taken {
+			t.Errorf("%q: %d taken, want %d", c.owner, n, c.taken)
+		}
+	}
+	if st := l.Stats(); st.Waiting != 8 || st.Limit != 8 {
+		t.Errorf("%+v", st)
+	}
+	l.Forget(fmt.Appendf(nil, "%064d", 0), []byte("user:1000"))
+	if n := ask("user:1000", 3); n != 2 { // one that waits already, and one more
+		t.Errorf("%d taken after one was forgotten", n)
 	}
 }
 
@@ -148,13 +202,13 @@ func TestHangingRuntime(t *testing.T) {
 	l := newLookup(t, lookup.Config{Root: root, Timeout: 100 * time.Millisecond, Sockets: []lookup.Socket{
 		{Engine: "cri", Path: "/run/crio.sock"}, {Engine: "docker", Path: "/run/docker.sock"},
 	}})
-	l.Request(id("c"), container.KindCRIO, -1, 0)
-	l.Request(id("d"), container.KindCRI, -1, 0) // CRI first, then Docker
+	l.Request(id("c"), nil, container.KindCRIO, 0)
+	l.Request(id("d"), nil, container.KindCRI, 0) // CRI first, then Docker
 	if a := answer(t, l, 20*time.Second); a.ID != string(id("d")) {
 		t.Errorf("%+v", a)
 	}
 	for range 50 { // it rests a while after having failed
-		l.Request(id("e"), container.KindDocker, -1, 0)
+		l.Request(id("e"), nil, container.KindDocker, 0)
 		answer(t, l, 10*time.Second)
 	}
 	st := l.Stats()

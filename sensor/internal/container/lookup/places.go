@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,8 +21,11 @@ type Socket struct {
 }
 
 // enginesOf names the runtimes that may know a container of a kind, the likeliest first. None for those that no runtime
-// here knows: LXC, libvirt, systemd-nspawn.
-func enginesOf(kind uint32) []string {
+// here knows: LXC, libvirt, systemd-nspawn. What stands in a namespace of containerd's is asked for there.
+func enginesOf(kind uint32, d container.Domain) []string {
+	if d.Namespace != "" {
+		return []string{"containerd"}
+	}
 	switch kind {
 	case container.KindDocker:
 		return []string{"docker", "cri"}
@@ -80,19 +84,18 @@ type places struct {
 	looked time.Time // guarded by mu; when the sockets were last looked for
 }
 
-// of returns the places to ask for a container of a kind that belongs to a user, or to the system (-1). A container in a
-// user's cgroup is looked for at that user's sockets only, and one in the system's at the system's: neither can pass its
-// processes off as another's container.
-func (ps *places) of(kind uint32, user int64) (out []*place) {
+// of returns the places to ask for a container of a kind. A container in a user's cgroup is looked for at that user's sockets
+// only, and one in the system's at the system's: neither can pass its processes off as another's container.
+func (ps *places) of(kind uint32, d container.Domain) (out []*place) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if now := time.Now(); now.Sub(ps.looked) >= findSockets {
 		ps.looked = now
 		ps.find()
 	}
-	for _, name := range enginesOf(kind) {
+	for _, name := range enginesOf(kind, d) {
 		for _, p := range ps.all {
-			if p.Name() == name && p.user == user {
+			if p.Name() == name && p.user == d.User {
 				out = append(out, p)
 			}
 		}
@@ -163,6 +166,16 @@ func newEngine(name string, c engine.Config) engine.Engine {
 		return engine.NewContainerd(c)
 	}
 	return nil
+}
+
+// isContainer reports whether root is the root of a container: what makes one leaves a mark there, which only its root could.
+func isContainer(root string) bool {
+	for _, name := range [...]string{".dockerenv", "run/.containerenv", "run/systemd/container", "run/host/container-manager"} {
+		if _, err := os.Lstat(filepath.Join(root, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // owner returns whose a socket is by its path, /run/user/UID/…; -1 for the system's.

@@ -26,11 +26,11 @@ var (
 	errGone   = errors.New("the process is gone, or left the container")
 )
 
-// readUsers reads the users and groups of the container with that id from the root of process tid, which is in it. A
-// container may have neither file.
-func readUsers(root string, tid int64, id string) (users []snapshot.User, groups []snapshot.Group, err error) {
+// readUsers reads the users and groups of container w from the root of process tid, which is in it. A container may have
+// neither file.
+func readUsers(root string, tid int64, w who) (users []snapshot.User, groups []snapshot.Group, err error) {
 	proc := filepath.Join(root, "proc", fmt.Sprint(tid))
-	if !inContainer(proc, id) {
+	if !inContainer(proc, w) {
 		return nil, nil, errGone
 	}
 	// A runtime puts its process into the cgroup first and into the container's root afterwards.
@@ -46,14 +46,14 @@ func readUsers(root string, tid int64, id string) (users []snapshot.User, groups
 	userdb.Users(b, maxUsers, func(u *snapshot.User) { users = append(users, *u) })
 	b, _ = hostroot.ReadFile(filepath.Join(proc, "root"), "etc/group", maxUsersFile)
 	userdb.Groups(b, maxUsers, func(g *snapshot.Group) { groups = append(groups, *g) })
-	if !inContainer(proc, id) { // another process may have had the number meanwhile
+	if !inContainer(proc, w) { // another process may have had the number meanwhile
 		return nil, nil, errGone
 	}
 	return users, groups, nil
 }
 
 // inContainer reports whether the cgroups of a process are those of the container.
-func inContainer(proc, id string) bool {
+func inContainer(proc string, w who) bool {
 	b, err := hostroot.ReadFile(proc, "cgroup", 64<<10)
 	if err != nil {
 		return false
@@ -63,9 +63,9 @@ func inContainer(proc, id string) bool {
 	for line := range bytes.Lines(b) {
 		f := bytes.SplitN(bytes.TrimRight(line, "\n"), []byte(":"), 3)
 		if len(f) == 3 {
-			pairs = append(append(append(pairs, "x="...), f[2]...), ' ')
+			pairs = append(append(append(pairs, "x="...), f[2]...), 0)
 		}
 	}
-	got, _, ok := container.FromCgroups(pairs, make([]byte, 256))
-	return ok && string(got) == id
+	p, ok := container.FromCgroups(pairs, nil)
+	return ok && w == who{string(p.ID), string(p.Owner)}
 }

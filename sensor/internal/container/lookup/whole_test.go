@@ -25,6 +25,7 @@ import (
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/compile"
 	"github.com/shikra-sensor/shikra/sensor/internal/rule/load"
 	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
+	"github.com/shikra-sensor/shikra/sensor/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -145,17 +146,28 @@ func newSensor(t *testing.T, cfg lookup.Config) *sensor {
 // wait returns the fields of the first alert of a rule about a container whose id begins so.
 func (s *sensor) wait(rule, id string) map[string]any {
 	s.t.Helper()
+	return s.waitFor(func(a alert) bool {
+		full, _ := a.fields["container.full_id"].(string)
+		return a.rule == rule && strings.HasPrefix(full, id)
+	})
+}
+
+// waitFor returns the fields of the first alert that is wanted.
+func (s *sensor) waitFor(wanted func(alert) bool) map[string]any {
+	s.t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		s.mu.Lock()
 		for _, a := range s.got {
-			if full, _ := a.fields["container.full_id"].(string); a.rule == rule && strings.HasPrefix(full, id) {
+			if wanted(a) {
 				s.mu.Unlock()
 				return a.fields
 			}
 		}
 		s.mu.Unlock()
 	}
-	s.t.Fatalf("no alert %s for %s: %+v; %+v", rule, id, s.got, s.look.Stats())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.t.Fatalf("no such alert: %+v; %+v", s.got, s.look.Stats())
 	return nil
 }
 
@@ -231,6 +243,51 @@ func TestPodman(t *testing.T) {
 	if st := s.look.Stats(); st.Answers == 0 || st.Dropped != 0 {
 		t.Errorf("%+v", st)
 	}
+
+	// What a user calls like it, in a cgroup of theirs, or another container in one of its own, has nothing but its id.
+	for i, above := range []string{"user.slice/user-64123.slice/user@64123.service", "shikra-test/docker-" + strings.Repeat("a", 64) + ".scope"} {
+		procs := cgroup(t, above+"/libpod-"+id+".scope")
+		arg := fmt.Sprint("marker", i)
+		run(t, "/bin/sh", "-c", "echo $$ >"+procs+" && exec /bin/busybox true "+arg)
+		f := s.waitFor(func(a alert) bool { return a.rule == "ran" && a.fields["proc.args"] == "true "+arg })
+		t.Log(above, f)
+		check(t, f, map[string]any{
+			"container.id": id[:12], "container.full_id": id, "container.type": "podman", "container.name": nil, "container.image": nil,
+			"container.image.repository": nil, "container.privileged": nil, "container.labels": nil, "container.mounts": nil,
+		})
+	}
+}
+
+// cgroup makes a cgroup in the memory controller's hierarchy and those above it, and returns the file that takes processes.
+// What it made goes with the test.
+func cgroup(t *testing.T, path string) string {
+	t.Helper()
+	dir := "/sys/fs/cgroup/memory"
+	if _, err := os.Stat(dir); err != nil {
+		dir = "/sys/fs/cgroup"
+	}
+	for _, name := range strings.Split(path, "/") {
+		dir = filepath.Join(dir, name)
+		err := os.Mkdir(dir, 0o755)
+		if os.IsExist(err) {
+			continue
+		}
+		if err != nil {
+			testkit.MissingLive(t, "needs to make cgroups: "+err.Error())
+		}
+		made := dir
+		t.Cleanup(func() {
+			var err error
+			for range 50 { // its last process may be about to go
+				if err = os.Remove(made); err == nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			t.Error(err)
+		})
+	}
+	return filepath.Join(dir, "cgroup.procs")
 }
 
 // TestContainerd: a container of ctr's, by containerd's own API, beside a CRI service that doesn't know it.
