@@ -56,6 +56,12 @@ func check(s *State) error {
 		if p != get32(s.rec(l), wasmabi.ThreadParent) {
 			return fmt.Errorf("tid %d: parent differs from its main thread's", tid)
 		}
+		ring := 1
+		for q := d.fnext; q != t; q = s.side[q].fnext {
+			if ring++; ring > len(s.side) || s.side[q].bits&live == 0 || s.side[s.side[q].fnext].fprev != q {
+				return fmt.Errorf("tid %d: ring of directories is broken", tid)
+			}
+		}
 		n := 0
 		for q := p; q != 0; q = get32(s.rec(q), wasmabi.ThreadParent) {
 			if n++; n > len(s.side) {

@@ -308,12 +308,28 @@ func (s *State) touchProcess(t uint32) {
 	}
 }
 
-// shareFS gives t, which shares with nobody, one current and root directory with src.
+// shareFS gives t, and who shares with it, one current and root directory with src, whose t has already.
 func (s *State) shareFS(t, src uint32) {
+	for m := s.side[t].fnext; m != t; m = s.side[m].fnext {
+		if m == src {
+			return
+		}
+	}
+	s.spreadFS(t)
 	a, b := &s.side[t], &s.side[src]
-	a.fnext, a.fprev = b.fnext, src
-	s.side[b.fnext].fprev = t
-	b.fnext = t
+	s.side[a.fnext].fprev, s.side[b.fnext].fprev = src, t
+	a.fnext, b.fnext = b.fnext, a.fnext
+}
+
+// spreadFS gives those that share with t the directories it has.
+func (s *State) spreadFS(t uint32) {
+	from := s.rec(t)
+	for m := s.side[t].fnext; m != t; m = s.side[m].fnext {
+		s.touch(m)
+		for _, off := range [...]int{wasmabi.ThreadCwd, wasmabi.ThreadRoot} {
+			keepStr(s.a.Strings, s.rec(m), off, get32(from, off))
+		}
+	}
 }
 
 // partFS gives t a current and a root directory of its own.
