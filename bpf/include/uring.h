@@ -88,9 +88,9 @@ struct {
 	__type(value, struct uring_path);
 } uring_no_path SEC(".maps");
 
-/* What a CPU is about to make an event of. */
+/* What a CPU is about to make an event of, between two programs of which one hands over to the other. */
 struct uring_now {
-	u64 task; /* the thread that runs: another one that comes in between is told by it */
+	u64 busy; /* how many programs want it; the first one has it */
 	u64 req;
 	u64 file; /* of the request */
 	s64 res;
@@ -129,11 +129,11 @@ __inline_always struct uring_now *uring__now(void)
 	return bpf_map_lookup_elem(&uring_now, &zero);
 }
 
-/* The registered file that the operation acts on. Not on kernels where another program may have come in between. */
+/* The registered file that the operation acts on. */
 __inline_always struct file *uring__file(void)
 {
 	struct uring_now *n = uring__now();
-	return n && !realtime ? (struct file *)*(volatile u64 *)&n->file : NULL;
+	return n ? (struct file *)*(volatile u64 *)&n->file : NULL;
 }
 
 /* Requests lie at multiples of 8. */

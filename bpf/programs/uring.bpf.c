@@ -467,15 +467,41 @@ __inline_always void uring__forget_paths(u64 req)
 
 #include "../include/uring_names.h"
 
-/* Makes the event of an operation, of which n->op says everything. It doesn't come back. */
-__inline_always void uring__make(void *ctx, struct uring_now *n, u64 req, s64 res)
+/*
+ * Makes the event of operation o, which the program of its kind does: this one doesn't come back but when there is none. On kernels
+ * that preempt programs, and from an interrupt, another one may want to hand over meanwhile: it gives up, and counts that.
+ */
+__inline_always void uring__make(void *ctx, const struct uring_op *o, u64 req, s64 res, bool silent)
 {
-	n->task = bpf_get_current_task();
-	n->req = req;
-	n->file = (u64)READ((struct io_kiocb *)req, file);
-	n->res = res;
-	bpf_tail_call(ctx, &uring_calls, n->op.kind);
-	uring__count_lost(n->op.slot, n->op.type); /* no program: it couldn't be loaded */
+	struct uring_now *n = uring__now();
+	if (!n)
+		return;
+	submit__add(&n->busy, 1);
+	if (*(volatile u64 *)&n->busy == 1) {
+		n->op = *o;
+		n->req = req;
+		n->file = (u64)READ((struct io_kiocb *)req, file);
+		n->res = res;
+		n->silent = silent;
+		bpf_tail_call(ctx, &uring_calls, n->op.kind);
+		uring__count_lost(n->op.slot, n->op.type); /* no program: it couldn't be loaded */
+	} else {
+		struct cpu *cpu = submit__cpu();
+		if (cpu)
+			submit__count_lost(cpu, LOST_BUSY, o->type, o->slot);
+	}
+	submit__add(&n->busy, -1);
+}
+
+/* Whether a call is wanted that an operation of the kind stands for, which is the first of two; that call. */
+__inline_always bool uring__is_wanted(u32 first, u32 *slot, u32 *type)
+{
+	u32 kind = uring_wanted[first].slot ? first : first + 1;
+	opaque(kind);
+	kind &= URING_KINDS - 1;
+	*slot = uring_wanted[kind].slot;
+	*type = uring_wanted[kind].type;
+	return *slot;
 }
 
 /* The entry that the kernel took last from the ring's queue (io_get_sqe, io_uring/io_uring.c). */
@@ -501,7 +527,8 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 	u32 first = 2 * opcode & (URING_KINDS - 1);
 	opaque(first);
 	first &= URING_KINDS - 2;
-	if (!uring_wanted[first].slot && !uring_wanted[first + 1].slot) {
+	u32 slot, type;
+	if (!uring__is_wanted(first, &slot, &type)) {
 		/* Completions that name no request may be of any. */
 		if (uring_complete_form == 1)
 			uring__name((u64)READ(r, ctx), uring__data(r, 0), req | URING_UNWANTED, false);
@@ -510,14 +537,11 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 	u64 id = bpf_get_current_pid_tgid();
 	if (id >> 32 == self_tgid)
 		return 0;
-	struct uring_now *n = uring__now();
-	if (!n)
-		return 0;
-	struct uring_op *o = &n->op;
+	struct uring_op op = {}, *o = &op;
 	struct io_ring_ctx *ring = READ(r, ctx);
 	struct user_sqe s = {};
 	if (sqe ? bpf_probe_read_kernel(&s, sizeof(s), (void *)sqe) != 0 : !uring__read_sqe(ring, &s)) {
-		uring__count_lost(uring_wanted[first].slot, uring_wanted[first].type);
+		uring__count_lost(slot, type);
 		return 0;
 	}
 	s.opcode = opcode; /* another thread may have written there meanwhile */
@@ -557,10 +581,8 @@ __inline_always int uring__submitted(void *ctx, u64 req, u64 sqe)
 	}
 	uring__name(o->ring, o->data, req, o->flags & URING_MULTISHOT);
 	/* Nothing will tell that it has succeeded, only that it has failed: that is another event then. */
-	if (silent && !sqe) {
-		n->silent = 1;
-		uring__make(ctx, n, req, 0);
-	}
+	if (silent && !sqe)
+		uring__make(ctx, o, req, 0, true);
 	return 0;
 }
 
@@ -589,24 +611,20 @@ __inline_always int uring__ended(void *ctx, u64 ring, u64 req, u64 data, s64 res
 	struct uring_op *o = bpf_map_lookup_elem(&uring_ops, &req);
 	if (!o || o->ring != ring || o->data != data || (o->kind & ~1U) != first) {
 		/* It was forgotten for want of room, or is older than the probe. */
-		u32 slot = uring_wanted[first].slot, type = uring_wanted[first].type;
-		if (slot && bpf_get_current_pid_tgid() >> 32 != self_tgid)
+		u32 slot, type;
+		if (uring__is_wanted(first, &slot, &type) && bpf_get_current_pid_tgid() >> 32 != self_tgid)
 			uring__count_lost(slot, type);
 		return 0;
 	}
-	struct uring_now *n = uring__now();
-	if (!n)
-		return 0;
-	n->op = *o;
-	n->silent = 0;
-	bool ends = !(cflags & CQE_MORE) || !(n->op.flags & URING_MULTISHOT);
-	if (ends && !(n->op.flags & URING_TOLD && how == URING_OVERFLOWED)) {
-		uring__unname(ring, data, req, n->op.flags & URING_MULTISHOT);
+	struct uring_op op = *o;
+	bool ends = !(cflags & CQE_MORE) || !(op.flags & URING_MULTISHOT);
+	if (ends && !(op.flags & URING_TOLD && how == URING_OVERFLOWED)) {
+		uring__unname(ring, data, req, op.flags & URING_MULTISHOT);
 		bpf_map_delete_elem(&uring_ops, &req);
 	}
-	if (n->op.flags & URING_SILENT && res >= 0)
+	if (op.flags & URING_SILENT && res >= 0)
 		return 0; /* its event was made at once */
-	uring__make(ctx, n, req, res);
+	uring__make(ctx, &op, req, res, false);
 	return 0;
 }
 
@@ -719,10 +737,8 @@ CALL(generic)
 		if (!n)                                                                                                \
 			return 0;                                                                                      \
 		struct call c = {.ctx = ctx, .cpu = submit__cpu(), .task = read__task(), .op = &n->op, .req = n->req};  \
-		if (!c.cpu)                                                                                            \
-			return 0;                                                                                      \
-		if (n->task != (u64)c.task) {                                                                           \
-			submit__count_lost(c.cpu, LOST_BUSY, n->op.type, n->op.slot);                                  \
+		if (!c.cpu) {                                                                                          \
+			submit__add(&n->busy, -1);                                                                      \
 			return 0;                                                                                      \
 		}                                                                                                      \
 		c.nr = n->op.nr == 0xFFFF ? NO_NR : n->op.nr;                                                          \
@@ -748,6 +764,7 @@ CALL(generic)
 		call_##name(c, ret);                                                                                   \
 		if (forget)                                                                                            \
 			uring__forget_paths(req);                                                                      \
+		submit__add(&n->busy, -1);                                                                              \
 		return 0;                                                                                              \
 	}
 OPERATION(generic, NO_PARAM, NO_PARAM, PARSES_NOTHING)
