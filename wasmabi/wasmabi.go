@@ -117,6 +117,8 @@ const (
 	OriginReused = 512 // a close whose fd stood for another file already when the call ended
 
 	OriginCloexec = 1024 // exec closes the fds that the call made, of which its parameters don't say so
+
+	OriginReaches = 2048 // what was mounted may lie where the sensor sees it: in its mount namespace, or in one from where it spreads
 )
 
 // The kinds of a cell.

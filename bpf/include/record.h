@@ -41,6 +41,7 @@
 #define ORIGIN_OTHER 256 /* and the fd stood for another file when the call ended */
 #define ORIGIN_REUSED 512 /* a close whose fd stood for another file already when the call ended */
 #define ORIGIN_CLOEXEC 1024 /* exec closes the fds that the call made, of which its parameters don't say so */
+#define ORIGIN_REACHES 2048 /* what was mounted may lie where the sensor sees it */
 
 /* Most bytes of one string, of all arguments, of the environment, of all cgroups. */
 #define STRING_MAX 4096

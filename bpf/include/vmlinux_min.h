@@ -116,6 +116,7 @@ struct mount {
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
 	struct mnt_namespace *mnt_ns;
+	int mnt_group_id;
 };
 struct path {
 	struct vfsmount *mnt;

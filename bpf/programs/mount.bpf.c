@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* mount, umount, umount2, fsconfig, move_mount */
 
+/*
+ * Marks a mount that may lie where the sensor sees it: its thread is in the sensor's mount namespace, or in one whose root is shared, so
+ * that what is mounted there is mounted in others too (mnt_group_id: fs/pnode.c). Where the sensor's isn't known, any may.
+ */
+__inline_always void mount__mark(struct rec *r, const struct call *c)
+{
+	struct vfsmount *vm = READ(READ(c->task, fs), root.mnt);
+	struct mount *m = (void *)vm - bpf_core_field_offset(struct mount, mnt);
+	if (!self_mnt_ns || (u64)READ(READ(c->task, nsproxy), mnt_ns) == self_mnt_ns || READ(m, mnt_group_id))
+		*(volatile u16 *)(r->p + RECORD_ORIGIN) |= ORIGIN_REACHES;
+}
+
 CALL(mount)
 {
 	struct rec r;
@@ -16,6 +28,7 @@ CALL(mount)
 	store__user_string(&r, read__arg(&c, 2));
 	/* flags: ParamFlags32 */
 	store__u32(&r, flags__mount(read__arg(&c, 3)));
+	mount__mark(&r, &c);
 	submit__scratch(&r);
 	return 0;
 }
@@ -98,6 +111,7 @@ CALL(move_mount)
 	store__path_arg(&r, &c, 3);
 	/* flags: ParamUint32 */
 	store__u32(&r, read__arg(&c, 4));
+	mount__mark(&r, &c);
 	submit__scratch(&r);
 	return 0;
 }

@@ -246,7 +246,7 @@ HOOK(inode_setxattr)
 	return 0;
 }
 
-/* mount, move_mount: where. What is mounted in other mount namespaces doesn't cover the sensor's files. */
+/* mount, move_mount: where. What is mounted in other mount namespaces doesn't cover the sensor's files, unless it spreads from there. */
 HOOK(sb_mount)
 {
 	struct rec r;
@@ -257,7 +257,7 @@ HOOK(sb_mount)
 	struct vfsmount *vm = READ(p, mnt);
 	struct mount *m = (void *)vm - bpf_core_field_offset(struct mount, mnt);
 	u32 mine = guard__of_dentry(d);
-	if (!self_mnt_ns || (u64)READ(m, mnt_ns) != self_mnt_ns)
+	if (!self_mnt_ns || ((u64)READ(m, mnt_ns) != self_mnt_ns && !READ(m, mnt_group_id)))
 		mine = 0;
 	if ((guard_only >> GUARD_KIND_MOUNT & 1 && !mine) || !HOOK_BEGIN(&r, cpu, id, SECURITY_SB_MOUNT_X))
 		return 0;

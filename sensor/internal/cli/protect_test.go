@@ -176,6 +176,13 @@ func attackOnce(f []string) error {
 		return e
 	case "move_mount": // of nothing: it fails
 		return unix.MoveMount(-1, "", unix.AT_FDCWD, f[1], unix.MOVE_MOUNT_F_EMPTY_PATH)
+	case "mount_over": // for a moment
+		if err := unix.Mount("none", f[1], "tmpfs", 0, ""); err != nil {
+			return err
+		}
+		return unix.Unmount(f[1], unix.MNT_DETACH)
+	case "mount_apart": // in a mount namespace of its own
+		return exec.Command("unshare", "--mount", "mount", "-t", "tmpfs", "none", f[1]).Run()
 	case "truncate":
 		st, err := os.Stat(f[1])
 		if err != nil {
@@ -322,6 +329,8 @@ func TestProtected(t *testing.T) {
 		{"removexattrat " + conf, changed, "event=removexattrat"},
 		{"fchmodat2 " + other, "", ""},
 		{"fchmodat2 " + conf, changed, "event=fchmodat2"},
+		{"mount_apart " + dir, "", ""},
+		{"mount_over " + dir, changed, "mount"}, // the folder of its configuration
 		{"move_mount " + other, "", ""},
 		{"move_mount " + conf, changed, "event=move_mount"},
 		{fmt.Sprintf("write /proc/%d/comm", pid), traced, "/comm"},

@@ -54,6 +54,7 @@ const (
 	aimLimit      // as aimPID, unless the limits are only asked for
 	aimPath       // a path
 	aimTree       // a path that takes along everything below it
+	aimCover      // a path that is mounted over, with everything below it where the sensor sees that
 	aimOpen       // the path of an open, which only one for writing does something to
 	aimFile       // the file that the event acts on
 	aimBPF        // the kind of a BPF object; its id is the next parameter
@@ -97,8 +98,8 @@ func sensorAims() (t [event.NumTypes]aims) {
 	add(aimPath, "filename", event.SyscallChmodX, event.SyscallFchmodatX, event.SyscallFchmodat2X)
 	add(aimPath, "pathname", event.SyscallFchownatX)
 	add(aimPath, "linkpath", event.SyscallSymlinkX, event.SyscallSymlinkatX)
-	add(aimPath, "dir", event.SyscallMountX) // folders above it are mounted over in every container's making
-	add(aimPath, "to_path", event.SyscallMoveMountX)
+	add(aimCover, "dir", event.SyscallMountX)
+	add(aimCover, "to_path", event.SyscallMoveMountX)
 	add(aimTree, "oldpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
 	// A folder above it is moved as newpath, too, with RENAME_EXCHANGE; without, it can't be replaced, as it isn't empty.
 	add(aimTree, "newpath", event.SyscallRenameX, event.SyscallRenameatX, event.SyscallRenameat2X)
@@ -241,6 +242,8 @@ func (c *Ctx) TargetsSensor(e event.Event) bool {
 			hit = ok && n == s.PID
 		case aimPath, aimTree:
 			hit = c.pathOfSensor(e, t, p, a.what == aimTree)
+		case aimCover:
+			hit = c.pathOfSensor(e, t, p, covers(e))
 		case aimOpen:
 			hit = c.opensSensor(e, t, p)
 		case aimFile:
@@ -348,6 +351,17 @@ func (c *Ctx) pathOfSensor(e event.Event, t []byte, p int, tree bool) bool {
 	}
 	c.computePath(e, p, &v)
 	return len(v.Bytes) > 0 && c.isPath(t, v.Bytes, tree)
+}
+
+// covers reports whether e mounts something that hides what is below, also from the sensor. Folders above its files are mounted over in
+// every container's making, but where that doesn't come to it.
+func covers(e event.Event) bool {
+	const change = 1<<5 | 1<<17 | 1<<18 | 1<<19 | 1<<20 // REMOUNT, UNBINDABLE, PRIVATE, SLAVE, SHARED: of a mount that there is
+	if e.Origin()&wasmabi.OriginReaches == 0 {
+		return false
+	}
+	flags, _ := e.Int(4)
+	return e.Type() != event.SyscallMountX || flags&change == 0
 }
 
 // within reports whether path is dir or in it.

@@ -68,6 +68,13 @@ func TestTargetsSensor(t *testing.T) {
 	setxattrat := func(res, dirfd int64, path string) event.Record {
 		return begin(event.SyscallSetxattratX).Int(res).Int(dirfd).String(path).Int(0x1000).String("trusted.x").Done()
 	}
+	mounted := func(dir string, flags int64, reaches bool) event.Record {
+		b := begin(event.SyscallMountX).Int(0).String("x").String(dir).String("tmpfs").Int(flags)
+		if reaches {
+			b.SetOrigin(wasmabi.OriginReaches)
+		}
+		return b.Done()
+	}
 	pidfd := func(n int64) event.Record {
 		return begin(event.SyscallPidfdSendSignalX).Int(0).Int(3).Int(15).Int(n).Done()
 	}
@@ -115,6 +122,14 @@ func TestTargetsSensor(t *testing.T) {
 		{"an attribute of an fd that has another name", host, begin(event.SyscallFsetxattrX).Int(0).Int(3).String("user.a").Done(), 300, 3, 0, true},
 		{"an attribute of an fd of another file", host, begin(event.SyscallFremovexattrX).Int(0).Int(4).String("user.a").Done(), 300, 4, 0, false},
 		{"mounted over by move_mount", host, begin(event.SyscallMoveMountX).Int(0).Int(5).String("").Int(-100).String("/etc/shikra").Int(4).Done(), 300, -1, 0, true},
+		{"mounted over above, where it sees that", host, mounted("/etc", 0, true), 300, -1, 0, true},
+		{"mounted over above, elsewhere", host, mounted("/etc", 0, false), 300, -1, 0, false},
+		{"mounted over, elsewhere", host, mounted("/etc/shikra", 0, false), 300, -1, 0, true},
+		{"the root mounted over", host, mounted("/", 0, true), 300, -1, 0, false},
+		{"a mount above made private", host, mounted("/etc", 1<<18|1<<14, true), 300, -1, 0, false},
+		{"a mount above mounted anew", host, mounted("/etc", 1<<5, true), 300, -1, 0, false},
+		{"mounted over beside it", host, mounted("/etc/shi", 0, true), 300, -1, 0, false},
+		{"mounted over above by move_mount", host, begin(event.SyscallMoveMountX).Int(0).Int(5).String("").Int(-100).String("/usr").Int(4).SetOrigin(wasmabi.OriginReaches).Done(), 300, -1, 0, true},
 		{"moved elsewhere", host, begin(event.SyscallMoveMountX).Int(0).Int(5).String("").Int(-100).String("/mnt").Int(4).Done(), 300, -1, 0, false},
 		{"by an empty path the working directory", host, setxattrat(0, -100, ""), 440, -1, 0, true},
 		{"by an empty path, which isn't allowed", host, setxattrat(-2, -100, ""), 440, -1, 0, false},

@@ -208,6 +208,7 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 		return ""
 	}
 	kv := map[string]string{"dirfd": "-100", "olddirfd": "-100", "newdirfd": "-100", "linkdirfd": "-100", "olddir": "-100", "newdir": "-100"}
+	here := false
 	made := "" // the parameter that is the new fd
 	switch name {
 	case "open", "openat", "openat2":
@@ -276,10 +277,10 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 		kv["pidfd"], kv["advice"], kv["pid"] = "9", arg(0), arg(1)
 	case "pidfd_getfd":
 		made, kv["pid_fd"], kv["pid"] = "fd", "9", arg(0)
-	case "mount":
-		kv["dev"], kv["dir"] = arg(0), arg(1)
+	case "mount": // "here": where the sensor sees it
+		kv["dev"], kv["dir"], here = arg(0), arg(1), arg(2) == "here"
 	case "move_mount":
-		kv["from_dirfd"], kv["from_path"], kv["to_dirfd"], kv["to_path"] = "9", "", "-100", arg(0)
+		kv["from_dirfd"], kv["from_path"], kv["to_dirfd"], kv["to_path"], here = "9", "", "-100", arg(0), arg(1) == "here"
 	case "setxattr", "lsetxattr", "setxattrat", "removexattr", "lremovexattr", "removexattrat":
 		kv["dirfd"], kv["path"], kv["name"] = "-100", arg(0), "security.ima"
 	case "fsetxattr", "fremovexattr":
@@ -325,6 +326,9 @@ func (w *edgeWorld) record(c *edgeCase) (event.Record, error) {
 	et := types[len(types)-1]
 	w.ts += 1000
 	b := w.b.Start(w.ts, w.tid, et)
+	if here {
+		b.SetOrigin(wasmabi.OriginReaches)
+	}
 	for i, p := range et.Info().Params {
 		v, ok := kv[p.Name]
 		if i == 0 && (p.Name == "res" || p.Name == "fd" && made != "") {

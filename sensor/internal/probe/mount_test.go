@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/event"
+	"github.com/shikra-sensor/shikra/wasmabi"
 )
 
 // ownMounts gives the thread a mount namespace that it shares nothing of.
@@ -29,8 +30,20 @@ func mountCases() []callCase {
 			return []any{r, "from", d, "tmpfs", 2 | 4 | 8 | 0x200000}
 		}},
 		{"mount", "old magic", event.SyscallMountX, func(t *env) []any {
+			t.origin |= wasmabi.OriginReaches // it is in the sensor's namespace
 			t.call("mount", str("a"), str("/nonexistent"), 0, 0xc0ed0000|unix.MS_BIND)
 			return []any{errno(unix.ENOENT), "a", "/nonexistent", missing{}, 0x1000}
+		}},
+		{"mount", "spreads", event.SyscallMountX, func(t *env) []any {
+			ownMounts(t)
+			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil { // to nobody, but it might
+				t.Fatal(err)
+			}
+			d := emptyDir(t)
+			t.origin |= wasmabi.OriginReaches
+			r := t.must("mount", str("from"), str(d), str("tmpfs"), 0)
+			defer unix.Unmount(d, unix.MNT_DETACH)
+			return []any{r, "from", d, "tmpfs", 0}
 		}},
 		{"move_mount", "a new file system", event.SyscallMoveMountX, func(t *env) []any {
 			ownMounts(t)
@@ -56,6 +69,7 @@ func mountCases() []callCase {
 		}},
 		{"move_mount", "fails", event.SyscallMoveMountX, func(t *env) []any {
 			cwd := atFDCWD
+			t.origin |= wasmabi.OriginReaches
 			t.call("move_mount", uintptr(cwd), str("/nonexistent/a"), badFD, str("/nonexistent/b"), 0)
 			return []any{errno(unix.ENOENT), cwd, "/nonexistent/a", badFD, "/nonexistent/b", 0}
 		}},

@@ -367,17 +367,8 @@ func testGuarded(t *testing.T, l *live, dir string) {
 		{"mounted over", event.SecuritySbMountX, 1, func() error { return mountOver(own) }},
 		{"a folder above mounted over", event.SecuritySbMountX, 1, func() error { return mountOver(dir) }},
 		{"mounted elsewhere", event.SecuritySbMountX, 0, func() error { return mountOver("/proc/self") }},
-		{"mounted over in another namespace", event.SecuritySbMountX, 0, func() error {
-			var err error
-			inThread(func() {
-				if err = unix.Unshare(unix.CLONE_NEWNS); err == nil {
-					if err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err == nil {
-						err = unix.Mount("tmpfs", own, "tmpfs", 0, "")
-					}
-				}
-			})
-			return err
-		}},
+		{"mounted over in another namespace", event.SecuritySbMountX, 0, func() error { return mountApart(own, 0) }},
+		{"mounted over in another namespace, from where it may spread", event.SecuritySbMountX, 1, func() error { return mountApart(own, unix.MS_SHARED) }},
 	} {
 		var err error
 		recs := l.hookEvents(t, c.typ, func() { err = c.do() })
@@ -395,6 +386,22 @@ func testGuarded(t *testing.T, l *live, dir string) {
 			t.Errorf("%s: %d events, not %d", c.what, n, c.n)
 		}
 	}
+}
+
+// mountApart mounts over a folder in a mount namespace of its own whose mounts are private at first and then as change says, unless 0.
+func mountApart(dir string, change uintptr) (err error) {
+	inThread(func() {
+		if err = unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return
+		}
+		if err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err == nil && change != 0 {
+			err = unix.Mount("", "/", "", unix.MS_REC|change, "")
+		}
+		if err == nil {
+			err = unix.Mount("tmpfs", dir, "tmpfs", 0, "")
+		}
+	})
+	return err
 }
 
 // mountOver mounts over a folder and takes it away again.
