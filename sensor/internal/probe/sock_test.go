@@ -114,7 +114,7 @@ func deaf(t *env) (port int) {
 	return port
 }
 
-// signalSoon has the kernel send the thread a signal of no meaning in a tenth of a second.
+// signalSoon has the kernel send the thread a signal of no meaning ten times a second: on a slow machine the first may come too early.
 func signalSoon(t *env) {
 	t.Helper()
 	const toThread = 4 // SIGEV_THREAD_ID
@@ -129,7 +129,7 @@ func signalSoon(t *env) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.RawSyscall(unix.SYS_TIMER_DELETE, uintptr(id), 0, 0) })
-	at := unix.ItimerSpec{Value: unix.NsecToTimespec(100e6)}
+	at := unix.ItimerSpec{Value: unix.NsecToTimespec(100e6), Interval: unix.NsecToTimespec(100e6)}
 	if _, _, err := unix.RawSyscall6(unix.SYS_TIMER_SETTIME, uintptr(id), 0, uintptr(unsafe.Pointer(&at)), 0, 0, 0); err != 0 {
 		t.Fatal(err)
 	}
