@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* close, close_range, dup, dup2, dup3, pipe, pipe2 */
 
+#define DUP_N 2                       /* parameters of dup's event as a call makes it, */
+#define DUP_END (4 * DUP_N + 2 * 8) /* and where they end */
+
 CALL(close)
 {
 	struct rec r;
@@ -42,10 +45,53 @@ CALL(close_range)
 	return 0;
 }
 
+#ifdef URING
+/* FIXED_FD_INSTALL: an fd of a registered file, of which no other fd tells what it is. It is found by the new one. */
 CALL(dup)
 {
 	struct rec r;
-	if (!RESERVE(&r, &c, SYSCALL_DUP_1_X))
+	if (!BEGIN(&r, &c, SYSCALL_DUP_1_X))
+		return 0;
+	struct file *f = ret >= 0 && ret <= 0x7FFFFFFE ? read__file(c.task, ret) : NULL;
+	struct inode *inode = READ(f, f_inode);
+	u32 type = f ? READ(inode, i_mode) & S_IFMT : 0;
+	/* res: ParamFd */
+	store__s64(&r, ret);
+	/* oldfd: ParamFd */
+	store__s64(&r, read__int(&c, 0));
+	/* path: ParamFspath, of what has one */
+	if (type == S_IFREG || type == S_IFDIR || type == S_IFCHR || type == S_IFBLK)
+		store__file_path(&r, f);
+	else
+		store__missing(&r);
+	/* tuple: ParamSocktuple, of a socket */
+	if (type == S_IFSOCK)
+		store__socktuple(&r, ret, true, 0, 0);
+	else
+		store__missing(&r);
+	if (f) {
+		/* type: ParamMode, S_IFMT; 0 for an anonymous file of the kernel's, such as an eventfd */
+		store__u32(&r, type);
+		/* dev: ParamUint32 */
+		store__u32(&r, read__dev(READ(READ(inode, i_sb), s_dev)));
+		/* ino: ParamUint64 */
+		store__u64(&r, READ(inode, i_ino));
+		submit__mark_cloexec(&r, !(read__arg(&c, 1) & 1)); /* IORING_FIXED_FD_NO_CLOEXEC */
+	} else {
+		store__missing(&r);
+		store__missing(&r);
+		store__missing(&r);
+		*(volatile u16 *)(r.p + RECORD_NPARAMS) = DUP_N;
+	}
+	submit__scratch(&r);
+	return 0;
+}
+#else
+CALL(dup)
+{
+	struct rec r;
+	/* What follows oldfd is there when an operation of an io_uring made the event. */
+	if (!submit__reserve(&r, c.cpu, SYSCALL_DUP_1_X, DUP_N, DUP_END, c.tid, c.nr, c.compat, c.slot))
 		return 0;
 	/* res: ParamFd */
 	store__s64(&r, ret);
@@ -54,6 +100,7 @@ CALL(dup)
 	submit__reserved(&r);
 	return 0;
 }
+#endif
 
 CALL(dup2)
 {

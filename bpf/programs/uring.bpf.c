@@ -367,8 +367,8 @@ __inline_always void uring__args(struct uring_op *o, const struct user_sqe *s)
 		o->flags |= s->file_index ? URING_IN_FIXED | URING_IN2_FIXED : 0;
 		ARGS(o, s->file_index ? 0 : s->addr, s->op_flags, 0, 0, 0, 0);
 		break;
-	default: /* FIXED_FD_INSTALL: of a registered file an fd */
-		ARGS(o, fd, 0, 0, 0, 0, 0);
+	default: /* FIXED_FD_INSTALL: of a registered file an fd; with its flags, which dup doesn't have */
+		ARGS(o, fd, s->op_flags, 0, 0, 0, 0);
 	}
 }
 

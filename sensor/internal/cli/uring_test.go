@@ -175,14 +175,12 @@ func TestUringRules(t *testing.T) {
 			t.Errorf("%+v, not %q", as, want)
 		}
 	}
-	// An fd of a registered file is known a moment later.
+	// An fd of a registered file is known by its event.
 	openBy(path, directly)
 	if n := uringDo(t, fd, params[:], mem, sqes, install, 0, 0, 0, func(e []byte) { e[1] = sqeFixedFile }); n >= 0 {
-		defer unix.Close(int(n))
-		r.until("the fd of a registered file is known", func() bool {
-			_ = unix.Fchmod(int(n), 0o604)
-			return len(r.toldBy("Known file changed")) > known
-		})
+		_ = unix.Fchmod(int(n), 0o604)
+		unix.Close(int(n))
+		r.until("the fd of a registered file is known", func() bool { return len(r.toldBy("Known file changed")) > known })
 	} else if n != -int32(unix.EINVAL) {
 		t.Errorf("install an fd: %v", unix.Errno(-n))
 	}

@@ -2283,6 +2283,11 @@ var infos = [NumTypes]Info{
 	SyscallDupV1X: {Name: "dup", Const: "SyscallDupV1X", Origin: OriginSyscall, Category: CatIoOther, Flags: FlagCreatesFd | FlagUsesFd | FlagModifiesState, Params: []Param{
 		{Name: "res", Type: ParamFd, Format: FormatDec},
 		{Name: "oldfd", Type: ParamFd, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "tuple", Type: ParamSocktuple, Format: FormatNa},
+		{Name: "type", Type: ParamMode, Format: FormatOct},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
 	}},
 	SyscallBpfV2E: {Name: "bpf", Const: "SyscallBpfV2E", Origin: OriginSyscall, Category: CatOther, Flags: FlagCreatesFd | FlagOld, Params: []Param{
 		{Name: "cmd", Type: ParamInt64, Format: FormatDec},

@@ -28,7 +28,7 @@ func (f ReadFrom) String() string {
 var fromKernel = map[string][]string{
 	"open": {"dev", "ino"}, "openat": {"dev", "ino"}, "openat2": {"dev", "ino"}, "creat": {"dev", "ino", "creat_flags"},
 	"open_by_handle_at": {"path", "dev", "ino"}, "pipe": {"ino"}, "pipe2": {"ino"},
-	"capset": {"cap_inheritable", "cap_permitted", "cap_effective"}, "bpf": {"object", "id"}, "pidfd_send_signal": {"pid"}, "pidfd_getfd": {"pid"}, "process_madvise": {"pid"},
+	"capset": {"cap_inheritable", "cap_permitted", "cap_effective"}, "bpf": {"object", "id"}, "pidfd_send_signal": {"pid"}, "pidfd_getfd": {"pid"}, "dup": {"path", "type", "dev", "ino"}, "process_madvise": {"pid"},
 	"accept": {"queuepct", "queuelen", "queuemax"}, "accept4": {"queuepct", "queuelen", "queuemax"}, "socketpair": {"source", "peer"},
 }
 

@@ -3,6 +3,7 @@ package probe
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -217,9 +218,37 @@ func uringCases() []callCase {
 			return []any{t.op(r, sqe{Op: 30, FileIndex: int32(rd), Addr: ^uint64(0), FD: int32(wr2), Off: ^uint64(0), Len: 5, OpFlags: unix.SPLICE_F_MOVE}), rd, wr2, 5, unix.SPLICE_F_MOVE}
 		}),
 		uringCase("dup", "an fd of a registered file", event.SyscallDupV1X, func(t *env, r *ring) []any {
+			fd := fileWith(t, "0123456789")
+			r.register(t, fd)
+			t.origin |= wasmabi.OriginCloexec
+			n := closing(t, t.op(r, sqe{Op: 54, Flags: sqeFixedFile}))
+			path, err := os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dev, ino := opened(t, n)
+			return []any{n, missing{}, path, missing{}, unix.S_IFREG, dev, ino}
+		}),
+		uringCase("dup", "an fd of a registered socket", event.SyscallDupV1X, func(t *env, r *ring) []any {
+			fd, from, port := streams(t, "")
+			r.register(t, fd)
+			n := closing(t, t.op(r, sqe{Op: 54, Flags: sqeFixedFile, OpFlags: 1}))
+			return []any{n, missing{}, missing{}, tuple(lo4, port, lo4, from), unix.S_IFSOCK, present{}, present{}}
+		}),
+		uringCase("dup", "an fd of a registered pipe", event.SyscallDupV1X, func(t *env, r *ring) []any {
 			rd, _ := pipe(t)
 			r.register(t, rd)
-			return []any{closing(t, t.op(r, sqe{Op: 54, Flags: sqeFixedFile})), missing{}}
+			t.origin |= wasmabi.OriginCloexec
+			n := closing(t, t.op(r, sqe{Op: 54, Flags: sqeFixedFile}))
+			return []any{n, missing{}, missing{}, missing{}, unix.S_IFIFO, present{}, present{}}
+		}),
+		uringCase("dup", "of no registered file", event.SyscallDupV1X, func(t *env, r *ring) []any {
+			r.register(t, -1)
+			res := t.op(r, sqe{Op: 54, Flags: sqeFixedFile})
+			if res != errno(unix.EBADF) {
+				t.Fatal(res)
+			}
+			return []any{res, missing{}}
 		}),
 		uringCase("pipe2", "both ends", event.SyscallPipe2X, func(t *env, r *ring) []any {
 			fds := make([]int32, 2)

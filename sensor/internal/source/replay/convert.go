@@ -273,6 +273,8 @@ func formatParams(t event.Type) int {
 		return 7
 	case event.SyscallPidfdGetfdX:
 		return 4
+	case event.SyscallDupV1X:
+		return 2
 	}
 	return len(t.Info().Params)
 }
