@@ -20,6 +20,9 @@ const (
 	partUnknown   = "unknown:"
 )
 
+// OwnerUnknown is the owner of containers of which nobody knows whose they are.
+const OwnerUnknown = partUnknown
+
 // The probe reads the last 12 names of a path, and no more names once it has 769 bytes (bpf/include/store_path.h): of what is
 // as long the head may be missing, and with it whose it is.
 const (

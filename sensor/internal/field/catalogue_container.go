@@ -78,6 +78,7 @@ func containerFields() []*Field {
 		s("container.image.tag", wasmabi.ContainerImageTag, "", "Tag of the container's image."),
 		s("container.image.digest", wasmabi.ContainerImageDigest, "", "Digest of the container's image, with its algorithm before it: sha256:0123."),
 		computed("container.type", String, "Runtime of the container: docker, containerd, cri-o, podman and so on; host outside containers.", computeContainerType),
+		computed("container.owner", String, "Whose the container is, by what its cgroup is in: system, or user:1000, service:web.service, container:ID and so on, from the outside in, with / between.", computeContainerOwner),
 		s("container.ip", wasmabi.ContainerIp, "", "Address of the container, or of its pod."),
 
 		flag("container.privileged", wasmabi.ContainerPrivileged, "Whether the container is privileged."),

@@ -321,6 +321,18 @@ func computeCgroup(c *Ctx, e event.Event, r *Ref, v *Value) {
 	}
 }
 
+func computeContainerOwner(c *Ctx, e event.Event, _ *Ref, v *Value) {
+	slot := c.containerSlot(e)
+	if slot == 0 || c.State == nil {
+		return
+	}
+	if owner := c.State.ContainerOwner(slot); len(owner) > 0 {
+		v.setBytes(owner)
+	} else {
+		v.setBytes(c.text("system"))
+	}
+}
+
 func computeContainerType(c *Ctx, e event.Event, _ *Ref, v *Value) {
 	if e.Thread() == 0 {
 		return

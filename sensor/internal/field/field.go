@@ -233,4 +233,6 @@ type State interface {
 	GroupName(container, gid uint32) []byte
 	// ContainerInfo returns what the runtime said of the container in that slot; nil for nothing, and for 0.
 	ContainerInfo(slot uint32) *container.Info
+	// ContainerOwner returns whose the container in that slot is (container.Place), as a view; empty for the system's.
+	ContainerOwner(slot uint32) []byte
 }

@@ -63,7 +63,7 @@ func (x *containers) reserve(a *arena.Arena) error {
 	put32(r, wasmabi.ContainerId, a.Strings.InternString("<unknown>"))
 	put32(r, wasmabi.ContainerFullId, a.Strings.InternString("<unknown>"))
 	put32(r, wasmabi.ContainerKind, container.KindOther)
-	x.own[k].scope = a.Strings.InternString("<unknown>")
+	x.own[k] = ownership{owner: a.Strings.InternString(container.OwnerUnknown), scope: a.Strings.InternString("<unknown>")}
 	x.over = k
 	return nil
 }

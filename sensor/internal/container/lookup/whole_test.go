@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // shown are the fields that the rules' outputs show.
 var shown = []string{
-	"container.id", "container.full_id", "container.name", "container.type", "container.image", "container.image.repository", "container.image.tag",
+	"container.id", "container.full_id", "container.name", "container.owner", "container.type", "container.image", "container.image.repository", "container.image.tag",
 	"container.image.digest", "container.image.id", "container.privileged", "container.host_pid", "container.host_network", "container.host_ipc",
 	"container.mounts", "container.mount.source[/data]", "container.label[team]", "container.labels", "container.ip", "k8s.pod.name", "k8s.ns.name",
 	"k8s.pod.uid", "k8s.pod.sandbox_id", "k8s.pod.label[tier]", "k8s.pod.labels", "user.name", "group.name", "proc.args", "evt.type",
@@ -231,7 +231,7 @@ func TestPodman(t *testing.T) {
 	for name, f := range map[string]map[string]any{"told": told, "ran": ran, "privileged": s.wait("privileged", id)} {
 		t.Log(name, f)
 		check(t, f, map[string]any{
-			"container.id": id[:12], "container.full_id": id, "container.name": "shop", "container.type": "podman", "container.image": image,
+			"container.id": id[:12], "container.full_id": id, "container.name": "shop", "container.type": "podman", "container.owner": "system", "container.image": image,
 			"container.image.repository": "example.com/box", "container.image.tag": "1.2", "container.image.digest": long("sha256:", 64),
 			"container.image.id": long("", 64), "container.privileged": true, "container.host_pid": false, "container.host_network": true,
 			"container.host_ipc": false, "container.mounts": data + ":/data::false:rprivate", "container.mount.source[/data]": data,
@@ -245,14 +245,17 @@ func TestPodman(t *testing.T) {
 	}
 
 	// What a user calls like it, in a cgroup of theirs, or another container in one of its own, has nothing but its id.
-	for i, above := range []string{"user.slice/user-64123.slice/user@64123.service", "shikra-test/docker-" + strings.Repeat("a", 64) + ".scope"} {
-		procs := cgroup(t, above+"/libpod-"+id+".scope")
+	around := strings.Repeat("a", 64)
+	for i, c := range []struct{ above, owner string }{
+		{"user.slice/user-64123.slice/user@64123.service", "user:64123"}, {"shikra-test/docker-" + around + ".scope", "container:" + around},
+	} {
+		procs := cgroup(t, c.above+"/libpod-"+id+".scope")
 		arg := fmt.Sprint("marker", i)
 		run(t, "/bin/sh", "-c", "echo $$ >"+procs+" && exec /bin/busybox true "+arg)
 		f := s.waitFor(func(a alert) bool { return a.rule == "ran" && a.fields["proc.args"] == "true "+arg })
-		t.Log(above, f)
+		t.Log(c.above, f)
 		check(t, f, map[string]any{
-			"container.id": id[:12], "container.full_id": id, "container.type": "podman", "container.name": nil, "container.image": nil,
+			"container.id": id[:12], "container.full_id": id, "container.type": "podman", "container.owner": c.owner, "container.name": nil, "container.image": nil,
 			"container.image.repository": nil, "container.privileged": nil, "container.labels": nil, "container.mounts": nil,
 		})
 	}
@@ -314,7 +317,7 @@ func TestContainerd(t *testing.T) {
 	for name, f := range map[string]map[string]any{"told": told, "ran": ran} {
 		t.Log(name, f)
 		check(t, f, map[string]any{
-			"container.id": id[:12], "container.full_id": id, "container.name": id[:12], "container.type": "containerd", "container.image": image,
+			"container.id": id[:12], "container.full_id": id, "container.name": id[:12], "container.type": "containerd", "container.owner": "namespace:default", "container.image": image,
 			"container.image.repository": "example.com/box", "container.image.tag": "1.2", "container.image.digest": long("sha256:", 64),
 			"container.privileged": false, "container.host_pid": false, "container.host_network": false, "container.host_ipc": false,
 			"container.mounts": func(s string) bool { return strings.HasPrefix(s, data+":/data::false:") }, "container.mount.source[/data]": data,
