@@ -28,7 +28,8 @@ type proc struct {
 	comm      string
 	fds       map[int64]bool // open; true for a socket
 	uid       uint32
-	box       int // its container, 0 for the host
+	box       int  // its container, 0 for the host
+	theirs    bool // its container is a user's, of the same id as the system's
 }
 
 // Programs are the names that the world's processes have.
@@ -196,7 +197,7 @@ func (w *World) spawn(p *proc) event.Record {
 	if len(w.procs) > 200 {
 		return w.exit(w.procs[len(w.procs)-1])
 	}
-	c := &proc{tid: w.next, ppid: p.tid, comm: p.comm, uid: p.uid, box: p.box, fds: map[int64]bool{}}
+	c := &proc{tid: w.next, ppid: p.tid, comm: p.comm, uid: p.uid, box: p.box, theirs: p.theirs, fds: map[int64]bool{}}
 	w.next++
 	for fd, sock := range p.fds {
 		c.fds[fd] = sock
@@ -210,7 +211,7 @@ func (w *World) spawn(p *proc) event.Record {
 func (w *World) exec(p *proc) event.Record {
 	p.comm = w.pick(Programs)
 	if w.r.IntN(4) == 0 {
-		p.box = w.r.IntN(4)
+		p.box, p.theirs = w.r.IntN(4), w.r.IntN(3) == 0
 	}
 	args := strings.Repeat("-c\x00run me\x00", w.r.IntN(3))
 	return w.b.Start(w.ts, p.tid, event.SyscallExecveV19X).Int(0).String("/usr/bin/" + p.comm).Bytes([]byte(args)).Int(p.tid).Int(p.tid).Int(p.ppid).String("").
@@ -225,6 +226,9 @@ func (p *proc) cgroups() []byte {
 	if p.box == 0 {
 		return []byte("cpu=/\x00")
 	}
+	if p.theirs {
+		return []byte("cpu=/user.slice/user-1000.slice/docker-" + boxID(p.box) + ".scope\x00")
+	}
 	return []byte("cpu=/docker/" + boxID(p.box) + "\x00")
 }
 
@@ -232,6 +236,12 @@ func (p *proc) cgroups() []byte {
 func (w *World) container(p *proc) event.Record {
 	in := container.Info{Kind: container.KindDocker, Name: w.pick(Programs), Privileged: w.r.IntN(2) == 0, FullID: boxID(1 + w.r.IntN(4))}
 	in.ID = in.FullID[:12]
+	switch w.r.IntN(3) {
+	case 0:
+		in.Owned = true
+	case 1:
+		in.Owner, in.Owned = "user:1000", true
+	}
 	in.Labels = []container.Label{{Key: "team", Value: w.pick(Programs)}}
 	return w.b.Start(w.ts, p.tid, event.AsynceventE).Int(0).String(container.EventAdded).Bytes(in.AppendJSON(nil)).Done()
 }
