@@ -136,6 +136,7 @@ type Domain struct {
 	User      int64  // whose they are; -1 for the system's
 	Depth     int    // in how many containers they stand, one in the other
 	Namespace string // of containerd's; "" for not told
+	Service   bool   // they stand in a service's own cgroup
 	Unknown   bool   // nobody knows them
 }
 
@@ -156,6 +157,7 @@ func DomainOf(owner string) Domain {
 		case partNamespace:
 			d.Namespace = string(name)
 		case partService:
+			d.Service = true
 		default:
 			d.Unknown = true
 		}

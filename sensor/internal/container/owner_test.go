@@ -13,7 +13,7 @@ func TestOwner(t *testing.T) {
 		other = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
 		user  = "/user.slice/user-1000.slice/user@1000.service/"
 	)
-	host := Domain{User: -1}
+	host, service := Domain{User: -1}, Domain{User: -1, Service: true}
 	for _, c := range []struct {
 		path, owner, share string
 		domain             Domain
@@ -33,9 +33,9 @@ func TestOwner(t *testing.T) {
 		{"/lxc.payload.web/init.scope", "", "", host},
 
 		// a service's
-		{"/system.slice/web.service/libpod-payload-" + id64, "service:web.service", "", host},
-		{"/system.slice/web.service/a.service/" + box, "service:web.service", "", host},
-		{"/system.slice/web.service/user.slice/user-1000.slice/" + box, "service:web.service", "", host},
+		{"/system.slice/web.service/libpod-payload-" + id64, "service:web.service", "", service},
+		{"/system.slice/web.service/a.service/" + box, "service:web.service", "", service},
+		{"/system.slice/web.service/user.slice/user-1000.slice/" + box, "service:web.service", "", service},
 
 		// a user's
 		{user + "user.slice/libpod-" + id64 + ".scope", "user:1000", "user:1000", Domain{User: 1000}},
@@ -51,7 +51,7 @@ func TestOwner(t *testing.T) {
 		{"/docker/" + other + "/docker/" + id64, "container:" + other, "container:" + other, Domain{User: -1, Depth: 1}},
 		{"/docker/" + other + "/../docker/" + id64, "container:" + other, "container:" + other, Domain{User: -1, Depth: 1}},
 		{"/system.slice/docker-" + other + ".scope/user.slice/user-7.slice/" + box, "container:" + other + "/user:7", "container:" + other, Domain{User: 7, Depth: 1}},
-		{"/system.slice/web.service/libpod-payload-" + other + "/" + box, "service:web.service/container:" + other, "service:web.service/container:" + other, Domain{User: -1, Depth: 1}},
+		{"/system.slice/web.service/libpod-payload-" + other + "/" + box, "service:web.service/container:" + other, "service:web.service/container:" + other, Domain{User: -1, Depth: 1, Service: true}},
 		{"/libpod_parent/libpod-" + other + "/" + id64 + "/" + box, "container:" + other + "/container:" + id64, "container:" + other, Domain{User: -1, Depth: 2}},
 		{"/lxc.payload.a.service/system.slice/" + box, "container:a.service", "container:a.service", Domain{User: -1, Depth: 1}},
 		{`/machine.slice/machine-my\x2ddebian.scope/payload/` + box, `container:my\x2ddebian`, `container:my\x2ddebian`, Domain{User: -1, Depth: 1}},

@@ -275,7 +275,13 @@ func (l *Lookup) do(ctx context.Context, j *job) {
 		j.noUsers = err == nil || j.tries >= userTries
 		a.Thread = err == errGone && !j.noUsers
 	}
-	if !j.noInfo {
+	root, err := true, error(nil)
+	if !j.noInfo && j.domain.Service {
+		root, err = madeByRoot(l.cfg.Root, l.thread(j), j.who)
+		a.Thread = a.Thread || err == errGone
+		j.noInfo = err == nil && !root
+	}
+	if !j.noInfo && err == nil {
 		a.Info = l.ask(ctx, j)
 		if j.noInfo = a.Info != nil; j.noInfo {
 			a.Info.Owner, a.Info.Owned = j.owner, true

@@ -137,9 +137,8 @@ func TestUsersSockets(t *testing.T) {
 	}
 	answered(l, "user:1000", "theirs")
 	answered(l, "", "system")
-	answered(l, "service:web.service", "system")
 	time.Sleep(500 * time.Millisecond)
-	if st := l.Stats(); st.Waiting != 2 || st.Requests != 5 { // user 1001's, and containerd's that isn't there
+	if st := l.Stats(); st.Waiting != 2 || st.Requests != 4 { // user 1001's, and containerd's that isn't there
 		t.Errorf("other users' containers: %+v", st)
 	}
 	l.Forget(id("0"), []byte("user:1000"))
@@ -159,6 +158,58 @@ func TestUsersSockets(t *testing.T) {
 	answered(l, "", "system")
 	if st := l.Stats(); st.Waiting != 0 {
 		t.Errorf("in a container: %+v", st)
+	}
+}
+
+// TestServices: a container in a service's own cgroup is the system's to ask for, unless the service's user has that cgroup.
+func TestServices(t *testing.T) {
+	need(t)
+	root := folder(t)
+	serveDocker(t, root, "/run/docker.sock", "system")
+	put := func(tid, cgroup string) {
+		t.Helper()
+		dir := filepath.Join(root, "proc", tid)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "cgroup"), []byte(cgroup), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name, lines, dir string
+		uid              int
+		answered         bool
+	}{
+		{"a", "0::/system.slice/a.service/docker-ID.scope/init\n", "system.slice/a.service", 0, true},
+		{"b", "0::/system.slice/b.service/docker-ID.scope\n", "system.slice/b.service", 1000, false},
+		{"c", "3:memory:/\n0::/system.slice/c.service/docker-ID.scope\n", "unified/system.slice/c.service", 1000, false},
+		{"d", "3:memory:/system.slice/d.service/docker-ID.scope\n0::/\n", "memory/system.slice/d.service", 1000, false},
+		{"e", "0::/system.slice/e.service/docker-ID.scope\n", "", 0, true}, // not to be seen
+	} {
+		dir := filepath.Join(root, "sys/fs/cgroup", c.dir)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(dir, c.uid, c.uid); err != nil {
+			t.Fatal(err)
+		}
+		l := newLookup(t, lookup.Config{Root: root, Sockets: []lookup.Socket{{Engine: "docker", Path: "/run/docker.sock"}}})
+		owner := "service:" + c.name + ".service"
+		put("7", "0::/system.slice\n") // it has left the container
+		l.Request(id("0"), []byte(owner), container.KindDocker, 7)
+		if a := answer(t, l, 10*time.Second); !a.Thread || a.Info != nil {
+			t.Errorf("%s: of a process that isn't in it: %+v", c.name, a)
+		}
+		put("8", strings.ReplaceAll(c.lines, "ID", string(id("0"))))
+		l.Thread(string(id("0")), owner, 8)
+		for end := time.Now().Add(20 * time.Second); l.Stats().Waiting > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		}
+		st := l.Stats()
+		if st.Waiting != 0 || (st.Answers == 1) != c.answered || (len(st.Engines) > 0) != c.answered {
+			t.Errorf("%s: %+v", c.name, st)
+		}
+		l.Close()
 	}
 }
 

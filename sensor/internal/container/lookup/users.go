@@ -1,10 +1,10 @@
 package lookup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -54,18 +54,56 @@ func readUsers(root string, tid int64, w who) (users []snapshot.User, groups []s
 
 // inContainer reports whether the cgroups of a process are those of the container.
 func inContainer(proc string, w who) bool {
+	var pairs []byte
+	for _, c := range cgroupsOf(proc) {
+		pairs = append(append(append(pairs, "x="...), c.path...), 0)
+	}
+	return w.isPlace(pairs)
+}
+
+// isPlace reports whether cgroups, as in container.FromCgroups, are the container's.
+func (w who) isPlace(cgroups []byte) bool {
+	p, ok := container.FromCgroups(cgroups, nil)
+	return ok && w == who{string(p.ID), string(p.Owner)}
+}
+
+// cgroupIn is a line of a process's cgroups.
+type cgroupIn struct{ subsystems, path string }
+
+// cgroupsOf reads the cgroups of a process; nil when it is gone.
+func cgroupsOf(proc string) (in []cgroupIn) {
 	b, err := hostroot.ReadFile(proc, "cgroup", 64<<10)
 	if err != nil {
-		return false
+		return nil
 	}
-	// number:subsystems:path
-	var pairs []byte
-	for line := range bytes.Lines(b) {
-		f := bytes.SplitN(bytes.TrimRight(line, "\n"), []byte(":"), 3)
-		if len(f) == 3 {
-			pairs = append(append(append(pairs, "x="...), f[2]...), 0)
+	for line := range strings.Lines(string(b)) { // number:subsystems:path
+		if f := strings.SplitN(strings.TrimRight(line, "\n"), ":", 3); len(f) == 3 {
+			in = append(in, cgroupIn{f[1], f[2]})
 		}
 	}
-	p, ok := container.FromCgroups(pairs, nil)
-	return ok && w == who{string(p.ID), string(p.Owner)}
+	return in
+}
+
+// madeByRoot reports whether nobody but root can have made the cgroup of container w, in which process tid is: a service may run
+// as a user that has its cgroup (Delegate= with User=). True where cgroups aren't to be seen below root; errGone when the
+// process isn't in the container.
+func madeByRoot(root string, tid int64, w who) (bool, error) {
+	for _, c := range cgroupsOf(filepath.Join(root, "proc", fmt.Sprint(tid))) {
+		if !w.isPlace([]byte("x=" + c.path)) {
+			continue
+		}
+		above := c.path[:max(strings.LastIndexByte(c.path[:max(strings.LastIndex(c.path, w.id), 0)], '/'), 0)]
+		mounts := []string{strings.TrimPrefix(c.subsystems, "name=")}
+		if c.subsystems == "" {
+			mounts = append(mounts, "unified")
+		}
+		for _, m := range mounts {
+			var st unix.Stat_t
+			if err := unix.Stat(filepath.Join(root, "sys/fs/cgroup", m, above), &st); err == nil {
+				return st.Uid == 0, nil
+			}
+		}
+		return true, nil
+	}
+	return false, errGone
 }
