@@ -53,12 +53,3 @@ func wallOffset() int64 {
 	}
 	return wall.Nano() - boot.Nano()
 }
-
-// bootTime returns CLOCK_BOOTTIME in ns: the clock of the probe's events.
-func bootTime() uint64 {
-	var boot unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
-		return 0
-	}
-	return uint64(boot.Nano())
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/shikra-sensor/shikra/sensor/internal/output"
 	"github.com/shikra-sensor/shikra/sensor/internal/pipeline"
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
+	"github.com/shikra-sensor/shikra/sensor/internal/source/live"
 )
 
 // sensor is a pipeline with its outputs, as run and replay use it.
@@ -95,7 +96,7 @@ func (a *app) newSensor(ctx context.Context, c *config.Config, log *slog.Logger,
 		Arena:  arenaConfig(c),
 		Engine: c.Engine.Mode, Batch: c.Engine.Batch, WallOffset: sc.wall,
 		Alert: put, Hostname: hostname, Node: readNode(c), Log: log, LookupThread: sc.lookup, AskFile: sc.askFile,
-		BootTime: bootTime,
+		BootTime: live.BootTime,
 	}
 	if s.lookup != nil {
 		pc.Containers = s.lookup

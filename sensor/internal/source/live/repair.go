@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/shikra-sensor/shikra/sensor/internal/snapshot"
 )
 
@@ -151,7 +149,7 @@ func (r *Repairer) begin(lost uint64, now time.Time) {
 	if r.cfg.Whole != nil {
 		r.cfg.Whole(true)
 	}
-	r.cfg.State.BeginRepair(bootTime())
+	r.cfg.State.BeginRepair(BootTime())
 	r.reading = true
 	r.mu.Lock()
 	r.st.Begun++
@@ -229,11 +227,4 @@ func (r *Repairer) Close() {
 	if r.shots != nil {
 		r.shots.Close()
 	}
-}
-
-// bootTime is the clock of the probe's events.
-func bootTime() uint64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // fails for no clock that there is
-	return uint64(ts.Nano())
 }

@@ -56,3 +56,10 @@ func (s *sleeper) sleep(d time.Duration) error {
 }
 
 func (s *sleeper) close() error { return s.f.Close() }
+
+// BootTime returns CLOCK_BOOTTIME in ns: the clock of the probe's events. Like a sleeper's calls it isn't announced to the scheduler.
+func BootTime() uint64 {
+	var t unix.Timespec
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&t)), 0) // fails for no clock that there is
+	return uint64(t.Nano())
+}

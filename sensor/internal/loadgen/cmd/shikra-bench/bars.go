@@ -12,10 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
-
 	"github.com/shikra-sensor/shikra/sensor/internal/loadgen"
 )
 
@@ -180,24 +176,6 @@ func (b *bench) under(fn func(*sensor) error, args ...string) error {
 	return err
 }
 
-// noop attaches a program that does nothing to the end of every system call: what a hook costs at least.
-func noop(fn func() error) error {
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sys_exit", License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
-	if err != nil {
-		return fmt.Errorf("the program that does nothing: %w", err)
-	}
-	defer p.Close()
-	l, err := link.AttachTracing(link.TracingOptions{Program: p})
-	if err != nil {
-		return fmt.Errorf("attach the program that does nothing: %w", err)
-	}
-	defer l.Close()
-	return fn()
-}
-
 // workload compares what a program pays with the sensor and without.
 func (b *bench) workload() ([]bar, error) {
 	wide, err := b.rules("wide", wideRules)
@@ -209,7 +187,7 @@ func (b *bench) workload() ([]bar, error) {
 		return nil, err
 	}
 	const getppid, pair, spawn = loadgen.ModeGetppid, loadgen.ModeOpenClose, loadgen.ModeSpawn
-	var hook, untraced, traced, dropped, spawned compared
+	var untraced, traced, dropped, spawned compared
 	var wideCount, narrowCount count
 	before, err := measureUnits(getppid, pair, spawn)
 	if err != nil {
@@ -245,22 +223,12 @@ func (b *bench) workload() ([]bar, error) {
 		}
 		dropped.add(pair, before, with, after)
 		before = after
-
-		err = noop(func() (err error) { with, err = measureUnits(getppid); return err })
-		if err == nil {
-			after, err = measureUnits(getppid, pair, spawn)
-		}
-		if err != nil {
-			return nil, err
-		}
-		hook.add(getppid, before, with, after)
-		before = after
 	}
 	calls := median(untraced.without) / refGetppid
 	b.pace = median(traced.without) / refOpenClose
 	return []bar{
 		paced("untraced system call (getppid)", median(untraced.more), calls, 95, "ns",
-			fmt.Sprintf("%.0f ns without, a hook that does nothing adds %.0f", median(untraced.without), median(hook.more))),
+			fmt.Sprintf("%.0f ns without", median(untraced.without))),
 		paced("open+close, both traced and delivered", median(traced.more)/1e3, b.pace, 1, "µs",
 			fmt.Sprintf("%.2f µs without, %.2f of the events sent or lost", median(traced.without)/1e3, wideCount.share())),
 		paced("open+close, both dropped by the filter", median(dropped.more)/1e3, b.pace, 0.3, "µs",
