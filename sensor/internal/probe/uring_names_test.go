@@ -81,7 +81,9 @@ func TestUringMultishotNumber(t *testing.T) {
 			r.submit(t, sqe{Op: 22, FD: int32(first(pipe(e))), Addr: ptr(addr(make([]byte, 1))), Len: 1, Off: ^uint64(0), Data: 77})
 		}
 		r.submit(t, sqe{Op: 13, IOPrio: 1, FD: int32(lfd), Data: 77})
-		r.do(t, sqe{Op: 19, FD: -1, Data: 77})
+		if res := r.do(t, sqe{Op: 19, FD: -1, Data: 77}); res == errno(unix.EINVAL) { // of the accept
+			t.Skip("this kernel's io_uring accepts once")
+		}
 		for range 3 {
 			out := socketFD(e, unix.AF_INET, unix.SOCK_STREAM)
 			if err := unix.Connect(out, goSockaddr(lo4, port)); err != nil {

@@ -647,7 +647,7 @@ func TestUringSilent(t *testing.T) {
 			sqe{Op: 18, Flags: sqeSilent, FD: atFDCWD, Addr: ptr(str("/nonexistent/a")), Data: 3},
 			sqe{Data: 4})
 		for c := r.next(t); c.Data != 4; c = r.next(t) {
-			if c.Data != 3 && c.Data != 5 {
+			if c.Data != 3 && c.Data != 5 || c.Res == int32(errno(unix.EINVAL)) { // which ends the submission
 				t.Skip("this kernel's io_uring isn't silent")
 			}
 		}
