@@ -37,14 +37,13 @@ func lossy(t *testing.T, calls ...string) *live {
 
 // rareCalls are system calls that nobody but a test makes, one with a record of fixed size and one with a string, each
 // with the event type that counts their losses.
-var rareCalls = map[string]event.Type{"setresgid": event.SyscallSetresgidX, "umount2": event.SyscallUmount2X}
+var rareCalls = map[string]event.Type{"munlockall": event.SyscallMunlockallX, "umount2": event.SyscallUmount2X}
 
 // callRarely makes n of each, on this thread, none of which does anything.
 func callRarely(n int, bad uintptr) {
-	setresgid, umount := uintptr(number("setresgid")), uintptr(number("umount2"))
-	const keep = ^uintptr(0)
+	munlockall, umount := uintptr(number("munlockall")), uintptr(number("umount2"))
 	for range n {
-		unix.RawSyscall(setresgid, keep, keep, keep)
+		unix.RawSyscall(munlockall, 0, 0, 0)
 		unix.RawSyscall(umount, bad, 0, 0)
 	}
 }
@@ -66,7 +65,7 @@ func alone(t *testing.T, fn func(t *testing.T) bool) {
 func TestLostExactly(t *testing.T) { alone(t, testLostExactly) }
 
 func testLostExactly(t *testing.T) bool {
-	l := lossy(t, "setresgid", "umount2")
+	l := lossy(t, "munlockall", "umount2")
 	path := str("/nonexistent/mount")
 	const perCPU, pauses = 6000, 3
 	read := map[event.Type]int{}
@@ -178,7 +177,7 @@ func checkSums(t *testing.T, c Counters) {
 func TestBusy(t *testing.T) { alone(t, testBusy) }
 
 func testBusy(t *testing.T) bool {
-	l := lossy(t, "setresgid", "umount2")
+	l := lossy(t, "munlockall", "umount2")
 	path := str("/nonexistent/mount")
 	hold := func(n uint64) {
 		for cpu := range l.p.n {
@@ -195,7 +194,7 @@ func testBusy(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, s := c.BySyscall["umount2"], c.BySyscall["setresgid"]
+	u, s := c.BySyscall["umount2"], c.BySyscall["munlockall"]
 	if u.Total() > 110 || s.Total() > 110 {
 		return false
 	}
@@ -206,7 +205,7 @@ func testBusy(t *testing.T) bool {
 		t.Errorf("umount2: lost %v", by)
 	}
 	if s.Sent != 110 || s.Lost != 0 {
-		t.Errorf("setresgid: %+v", s)
+		t.Errorf("munlockall: %+v", s)
 	}
 	checkSums(t, c)
 	return true

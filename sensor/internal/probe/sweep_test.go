@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -195,6 +196,11 @@ func (w *sweep) one(sc *event.Syscall, nr uint32, args [6]uint64, data []byte, w
 		t.Fatal(err)
 	}
 	res, came, recs := w.make(sc.Name, nr, args, data)
+	// Where the stack ends before the frame that it takes for one the kernel doesn't get as far as to wipe the number, and the call is
+	// sigreturn's. Where it ends is another in each server.
+	for try := 0; try < 3 && manners[sc.Name] == forgets && asked != sc.Name && !slices.ContainsFunc(recs, func(r event.Record) bool { return r.Type() == event.GenericX }); try++ {
+		res, came, recs = w.make(sc.Name, nr, args, data)
+	}
 	typ := w.served[sc.Name].Type
 	parsed := typ != event.GenericX
 	var got []event.Record
