@@ -26,9 +26,9 @@ run: build ## build and run the sensor (as root)
 	./shikra run
 
 .PHONY: test
-test: ## all tests of this machine; live ones need root
+test: ## all tests of this machine, a package at a time: the live ones, which need root, see what the whole machine does
 	cd wasmabi && $(GO) test ./...
-	$(GO) test ./...
+	$(GO) test -p 1 ./...
 
 .PHONY: check
 check: lint generate-check cross pure ## lint, generated files fresh, cross-builds, the pure packages on other architectures
