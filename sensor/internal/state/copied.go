@@ -10,8 +10,8 @@ import (
 // is looked at there.
 
 const (
-	copyWindow = 10e6 // ns before and after a copy; a fork takes hundreds of microseconds
-	copyAsks   = 8    // most fds looked at for a copy, of those changed before it as of those after
+	copyWindow = 2e6 // ns before and after a copy; a fork takes hundreds of microseconds
+	copyAsks   = 8   // most fds looked at for a copy, of those changed before it as of those after
 )
 
 // copies keeps what changed of late in shared tables, and who has a copy of one. The zero value is ready.

@@ -35,7 +35,7 @@ type watched struct {
 }
 
 const (
-	maxAsked   = 256 // questions that may wait, and answers
+	maxAsked   = 1024 // questions that may wait, and answers
 	maxWatched = 128
 
 	// An fd is looked at again soon, as most are closed at once, and then less and less often: an operation of an io_uring may wait
