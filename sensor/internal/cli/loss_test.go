@@ -141,8 +141,8 @@ func (r *running) wait() int {
 	return ps.ExitCode()
 }
 
-// metric returns the value of a metric with exactly these labels, 0 when there is none.
-func (r *running) metric(name string) uint64 {
+// metrics returns what /metrics says.
+func (r *running) metrics() []byte {
 	r.t.Helper()
 	resp, err := http.Get(r.url)
 	if err != nil {
@@ -153,7 +153,13 @@ func (r *running) metric(name string) uint64 {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for line := range strings.Lines(string(b)) {
+	return b
+}
+
+// metric returns the value of a metric with exactly these labels, 0 when there is none.
+func (r *running) metric(name string) uint64 {
+	r.t.Helper()
+	for line := range strings.Lines(string(r.metrics())) {
 		if v, ok := strings.CutPrefix(line, name+" "); ok {
 			f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
 			if err != nil {
@@ -174,15 +180,7 @@ func TestMetricsServed(t *testing.T) {
 		"batch_mean_events": true, "syscall_events_total": true, "events_total": true,
 		"container_lookups_total": true, "container_lookup_failures_total": true, "container_lookup_seconds_total": true,
 	}
-	resp, err := http.Get(r.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := r.metrics()
 	for _, m := range metrics.Table() {
 		if !occasional[m.Name] && !regexp.MustCompile(`(?m)^shikra_`+m.Name+`[ {]`).Match(b) {
 			t.Errorf("shikra_%s isn't served", m.Name)
@@ -403,13 +401,7 @@ func TestBPFStats(t *testing.T) {
 	r := startSensor(t, rareRules, "metrics.bpf_stats=true")
 	r.until("runs of the dispatcher", func() bool { return r.metric(`shikra_bpf_runs_total{program="sys_exit"}`) > 100 })
 	r.until("time in the dispatcher", func() bool {
-		resp, err := http.Get(r.url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
-		return regexp.MustCompile(`shikra_bpf_seconds_total\{program="sys_exit"\} [0-9.e-]*[1-9]`).Match(b)
+		return regexp.MustCompile(`shikra_bpf_seconds_total\{program="sys_exit"\} [0-9.e-]*[1-9]`).Match(r.metrics())
 	})
 	r.stop()
 	if r = startSensor(t, rareRules); r.metric(`shikra_bpf_runs_total{program="sys_exit"}`) != 0 {

@@ -36,7 +36,7 @@ type tableCopy struct {
 	asked uint8 // fds changed after it
 }
 
-// changed notes that fd of the shared table i is changing, and asks about it for those who have a copy since moments.
+// changed notes a change of fd in table i, which is shared, and asks about it for those who have a copy since moments.
 func (s *State) changed(i uint32, fd int32) {
 	c := &s.copies
 	c.changes[c.change%len(c.changes)] = tableChange{s.now, i, fd}
@@ -45,7 +45,7 @@ func (s *State) changed(i uint32, fd int32) {
 		return
 	}
 	for k := range c.made {
-		if m := &c.made[k]; m.tab == i && m.ts != 0 && int64(s.now-m.ts) <= copyWindow && m.asked < copyAsks {
+		if m := &c.made[k]; m.tab == i && int64(s.now-m.ts) <= copyWindow && m.asked < copyAsks {
 			m.asked++
 			s.askCopied(m.tid, i, fd, 3)
 		}

@@ -228,10 +228,7 @@ func (s *State) setEntry(i uint32, fd int32, e uint32) bool {
 	if s.repair.noting {
 		s.noteFD(g, fd)
 	}
-	s.tabs[i].changes++
-	if s.tabs[i].refs > 1 {
-		s.changed(i, fd)
-	}
+	s.changing(i, fd)
 	at := &g.ent[fd&(pageFDs-1)]
 	if old := *at; old != 0 {
 		*at = e
@@ -244,6 +241,14 @@ func (s *State) setEntry(i uint32, fd int32, e uint32) bool {
 	return true
 }
 
+// changing counts a change of fd in table i, which is noted where threads share it.
+func (s *State) changing(i uint32, fd int32) {
+	t := &s.tabs[i]
+	if t.changes++; t.refs > 1 {
+		s.changed(i, fd)
+	}
+}
+
 // closeFD removes fd from table i.
 func (s *State) closeFD(i uint32, fd int32) {
 	if i == 0 {
@@ -252,10 +257,7 @@ func (s *State) closeFD(i uint32, fd int32) {
 	if s.repair.noting {
 		s.noteClosed(i, fd)
 	}
-	s.tabs[i].changes++
-	if s.tabs[i].refs > 1 {
-		s.changed(i, fd)
-	}
+	s.changing(i, fd)
 	p := s.pageFor(i, fd)
 	if p == 0 {
 		return
