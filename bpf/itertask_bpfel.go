@@ -25,6 +25,8 @@ type IterTaskIterTaskHead struct {
 	CapInheritable uint64
 	FdLimit        uint64
 	Css            uint64
+	Files          uint64
+	Fs             uint64
 	Len            uint32
 	Tid            int32
 	Pid            int32

@@ -37,7 +37,8 @@ struct iter_task_head {
 	__u64 exe_ctime, exe_mtime; /* ns since the epoch */
 	__u64 cap_permitted, cap_effective, cap_inheritable;
 	__u64 fd_limit;
-	__u64 css; /* the same for tasks in the same cgroups */
+	__u64 css; /* the same for tasks in the same cgroups, */
+	__u64 files, fs; /* that share their fds, and their directories; 0 for a task that has none any more */
 	__u32 len; /* bytes in all, a multiple of 8 */
 	__s32 tid, pid, ptid, vtid, vpid, pgid, vpgid, sid;
 	__u32 uid, gid, loginuid;

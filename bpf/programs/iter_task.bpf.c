@@ -102,6 +102,8 @@ int iter_task(struct bpf_iter__task *ctx) {
 	t->exit_state = BPF_CORE_READ(ti, exit_state);
 	t->nr_threads = BPF_CORE_READ((struct signal_struct___iter *)sig, nr_threads);
 	t->css = (__u64)BPF_CORE_READ(task, cgroups);
+	t->files = (__u64)BPF_CORE_READ(task, files);
+	t->fs = (__u64)fs;
 	bpf_probe_read_kernel(t->comm, sizeof(t->comm), __builtin_preserve_access_index(&task->comm));
 
 	__s32 tid;

@@ -22,8 +22,9 @@ type Thread struct {
 	CapEffective         uint64
 	CapInheritable       uint64
 	FDLimit              int64
-	SharesFiles          bool // not a main thread and its fd table is the main thread's (the usual case)
-	Exiting              bool // in exit, or a main thread past it whose process lives in others
+	Files, Dirs          uint64 // the same for threads that share their fds (CLONE_FILES), and their directories (CLONE_FS); 0 for unknown
+	SharesFiles          bool   // not a main thread and its fd table is the main thread's (the usual case)
+	Exiting              bool   // in exit, or a main thread past it whose process lives in others
 }
 
 // File is one fd of one process.

@@ -23,6 +23,8 @@ type fdTable struct {
 	changes uint32 // how often an fd was set or removed
 
 	newer  uint32 // the repair in which all of it is newer than the snapshot
+	bore   uint32 // the repair in which it was copied
+	group  uint32 // the threads that have it, by a repair's snapshot
 	shown  uint32 // the repair whose snapshot shows files of it
 	showed uint32 // how many
 }
@@ -83,6 +85,9 @@ func (s *State) copyTable(i uint32) uint32 {
 	if n == 0 {
 		return 0
 	}
+	if s.repair.noting {
+		s.tabs[i].bore = s.repair.pass
+	}
 	for p := s.tabs[i].next; p != 0; p = s.pages[p].next {
 		src := &s.pages[p]
 		q := s.newPage(n, src.base)
@@ -105,6 +110,7 @@ func (s *State) copyTable(i uint32) uint32 {
 // ownTable gives thread t a table that no other thread has, with what is in the one it shares.
 func (s *State) ownTable(t uint32) {
 	d := &s.side[t]
+	s.noteSharing(t)
 	if d.tab == 0 {
 		d.tab = s.newTable()
 	} else if s.tabs[d.tab].refs > 1 {

@@ -9,6 +9,7 @@ import (
 
 // The event format's open flags (driver/ppm_events_public.h).
 const (
+	oAccmode      = 3 // 1 to read, 2 to write
 	oDirectory    = 1 << 10
 	oCloexec      = 1 << 12
 	fdUpper       = 1 << 15
@@ -211,10 +212,8 @@ func (c *call) newFD() (int32, bool) {
 	return int32(c.m.Res), true
 }
 
-// EBADF is the one error of close that leaves the fd alone (man 2 close, "Dealing with error returns").
-const ebadf = 9
-
-// closeEvent removes the fd; the event still sees its file.
+// closeEvent removes the fd; the event still sees its file. Errors of close leave no fd open (man 2 close, "Dealing with error
+// returns"): EBADF says that none was, whatever the state thought.
 //
 // A close that another thread overtook, which got the number before the call ended, removes nothing: if the event of that
 // thread has come, the fd is the new one, and if it hasn't yet, it will put the new one there. Should none come (an open that
@@ -238,7 +237,7 @@ func (s *State) closeEvent(c *call) {
 		}
 		return
 	}
-	if c.t != 0 && c.fd >= 0 && c.m.HasRes && c.m.Res != -ebadf {
+	if c.t != 0 && c.fd >= 0 && c.m.HasRes {
 		s.closeFD(s.side[c.t].tab, c.fd)
 	}
 }

@@ -25,6 +25,7 @@ type repair struct {
 	at     int    // how far Repair is
 	step   int    // what it is at
 	unsure int    // things that differ, of which a part may be newer
+	groups groups // who shares what
 }
 
 // maxEnded is how many threads may end while a snapshot is taken and compared; when there are more, it adds none.
@@ -52,6 +53,7 @@ func (s *State) BeginRepair(ts uint64) {
 		r.ended.n = 0
 	}
 	r.pass, r.from, r.noting, r.full, r.at, r.step, r.unsure = r.last, ts, false, false, 0, 0, 0
+	r.groups.begin()
 }
 
 // DropRepair ends a repair without its being done.
@@ -172,21 +174,37 @@ func (s *State) repairThread(th *snapshot.Thread) {
 			return
 		}
 		s.st.Repaired.ThreadsAdded++
+	case r.ended.get(uint64(th.TID)) != 0: // another has its number by now
+		r.unsure++
+		return
 	case s.side[t].bits&guessed != 0:
 		s.st.Repaired.ThreadsMended++
+		s.mended(s.side[t].bore)
 	case s.equals(t, th):
 		s.side[t].shown = r.pass
+		s.repairSharing(t, th)
 		return
 	case s.side[t].fresh == r.pass:
 		s.side[t].shown = r.pass
 		r.unsure++
+		s.repairSharing(t, th)
 		return
 	default:
 		s.st.Repaired.ThreadsMended++
+		s.mended(s.side[t].bore)
 	}
 	if t = s.addThread(th); t != 0 {
 		s.settle(t, true)
 		s.side[t].shown = r.pass
+		s.repairSharing(t, th)
+	}
+}
+
+// mended notes that something is put right of which another has had a copy since the repair of that number. If it's this one, what
+// the copy has may be wrong and not in the snapshot.
+func (s *State) mended(bore uint32) {
+	if bore == s.repair.pass {
+		s.repair.unsure++
 	}
 }
 
@@ -247,7 +265,7 @@ func (s *State) repairFile(f *snapshot.File) {
 		return
 	}
 	t := s.tids.get(uint64(f.PID))
-	if t == 0 {
+	if t == 0 || s.repair.ended.get(uint64(f.PID)) != 0 {
 		return // ended meanwhile, or no room for it
 	}
 	pass := s.repair.pass
@@ -281,12 +299,15 @@ func (s *State) repairFile(f *snapshot.File) {
 	case e == 0:
 		s.putFile(t, f.FD, f)
 		s.st.Repaired.FDsAdded++
+		s.mended(i.bore)
 	case !s.sameFile(s.a.Files.Record(s.open[e>>1].slot), f):
 		s.putFile(t, f.FD, f)
 		s.st.Repaired.FDsMended++
+		s.mended(i.bore)
 	case e&cloexec != flag(f.OpenFlags&oCloexec != 0):
 		s.pages[p].ent[f.FD&(pageFDs-1)] ^= cloexec
 		s.st.Repaired.FDsMended++
+		s.mended(i.bore)
 	}
 	if p = s.pageFor(tab, f.FD); p != 0 {
 		s.pages[p].of(pass)
@@ -303,6 +324,9 @@ func (s *State) sameFile(r []byte, f *snapshot.File) bool {
 	case kind == '4' && f.Kind == '6' || kind == '6' && f.Kind == '4' || kind == f.Kind && (kind == '4' || kind == '6'):
 		return sameEnds(r, f)
 	case path(kind) && path(f.Kind):
+		if flags := get32(r, wasmabi.FileOpenFlags); flags != 0 && f.OpenFlags != 0 && (flags^f.OpenFlags)&oAccmode != 0 {
+			return false // one file opened twice
+		}
 		if ino != 0 && f.Ino != 0 {
 			dev := get32(r, wasmabi.FileDev)
 			return ino == f.Ino && (dev == f.Dev || dev == 0 || f.Dev == 0)
@@ -331,11 +355,11 @@ func sameEnds(r []byte, f *snapshot.File) bool {
 func (s *State) sweep(t uint32, k *snapshot.Taken) {
 	pass := s.repair.pass
 	d := &s.side[t]
-	if t == 0 || d.bits&live == 0 || d.fresh == pass {
+	if t == 0 || d.bits&live == 0 {
 		return
 	}
 	if d.shown != pass {
-		if !k.AllThreads || get64(s.rec(t), wasmabi.ThreadCloneTs) >= s.repair.from {
+		if d.fresh == pass || !k.AllThreads || get64(s.rec(t), wasmabi.ThreadCloneTs) >= s.repair.from {
 			return
 		}
 		if s.leader(t) != t {
@@ -370,6 +394,7 @@ func (s *State) sweep(t uint32, k *snapshot.Taken) {
 			if e != 0 && (g.newer|g.shown)>>n&1 == 0 {
 				s.closeFD(i, int32(g.base<<pageBits)+int32(n))
 				s.st.Repaired.FDsRemoved++
+				s.mended(s.tabs[i].bore)
 			}
 		}
 	}

@@ -195,7 +195,8 @@ func (tt *taskTable) thread(i int, p *procfs) snapshot.Thread {
 		CloneTS: h.CloneTs, PidnsInitTS: h.PidnsInitTs,
 		ExeIno: h.ExeIno, ExeCtime: h.ExeCtime, ExeMtime: h.ExeMtime,
 		CapPermitted: h.CapPermitted, CapEffective: h.CapEffective, CapInheritable: h.CapInheritable,
-		FDLimit:     int64(min(h.FdLimit, 1<<63-1)),
+		FDLimit: int64(min(h.FdLimit, 1<<63-1)),
+		Files:   h.Files, Dirs: h.Fs,
 		SharesFiles: h.Tid != h.Pid && h.Flags&taskOwnFiles == 0,
 		Exiting:     h.Flags&taskExiting != 0,
 	}

@@ -57,7 +57,8 @@ type Repairer struct {
 	wait    time.Duration
 	next    time.Time // not before
 	paused  bool
-	again   int       // repairs that may follow because the last left something unsure
+	again   int       // repairs that may follow soon because the last left something unsure,
+	later   int       // and then more, one after each wait
 	calm    time.Time // from when on the wait is short again
 
 	mu sync.Mutex
@@ -68,8 +69,12 @@ type Repairer struct {
 // isn't less because everything must come from the kernel until all is compared, unfiltered.
 const stepTime = time.Millisecond
 
-// maxAgain is how many repairs may follow one that left something unsure: with each, less is.
-const maxAgain = 4
+// How many repairs may follow one that left something unsure: soon, as with each less is, and after waits that double, as on a
+// machine where programs start all the time something always is.
+const (
+	maxAgain = 4
+	maxLater = 6
+)
 
 // taken is a snapshot with what became of it.
 type taken struct {
@@ -132,7 +137,7 @@ func (r *Repairer) Step() {
 			return
 		}
 		if lost != r.handled {
-			r.again = maxAgain
+			r.again, r.later = maxAgain, maxLater
 		} else {
 			r.again--
 		}
@@ -195,13 +200,19 @@ func (r *Repairer) merge() {
 		}
 	}
 	r.merging = nil
-	wait := r.wait
-	if r.cfg.State.Unsure() == 0 {
-		r.again = 0
-	} else if r.again > 0 {
-		wait = r.cfg.MinWait / 4
+	switch wait := r.wait; {
+	case r.cfg.State.Unsure() == 0:
+		r.again, r.later = 0, 0
+		r.ended(wait)
+	case r.again > 0:
+		r.ended(r.cfg.MinWait / 4)
+	default:
+		r.ended(wait)
+		if r.later > 0 {
+			r.later--
+			r.again = 1
+		}
 	}
-	r.ended(wait)
 }
 
 // ended says when the next may begin: later each time, until there was no loss for as long again.
@@ -216,7 +227,7 @@ func (r *Repairer) ended(wait time.Duration) {
 		r.calm = r.next.Add(r.wait)
 	}
 	r.mu.Lock()
-	r.st.Pending = r.again > 0
+	r.st.Pending = r.again > 0 || r.later > 0
 	r.mu.Unlock()
 }
 

@@ -323,9 +323,12 @@ func checkThread(t *testing.T, sink *tableSink, pid int64, dir string, before, a
 	}
 	threads := 0
 	for _, o := range sink.threads {
+		if !proc && (o.PID == pid) != (o.Files == th.Files && o.Dirs == th.Dirs) {
+			t.Errorf("thread %d of process %d shares fds %#x and directories %#x; process %d: %#x and %#x", o.TID, o.PID, o.Files, o.Dirs, pid, th.Files, th.Dirs)
+		}
 		if o.PID == pid && o.TID != pid {
 			threads++
-			if o.Exe != th.Exe || o.ExePath != th.ExePath || o.Cwd != th.Cwd || !o.SharesFiles || o.Flags&wasmabi.ThreadMain != 0 || !slices.Equal(o.Args, th.Args) {
+			if o.Exe != th.Exe || o.ExePath != th.ExePath || o.Cwd != th.Cwd || !o.SharesFiles || o.Files != th.Files || o.Dirs != th.Dirs || o.Flags&wasmabi.ThreadMain != 0 || !slices.Equal(o.Args, th.Args) {
 				t.Errorf("thread %+v of %+v", o, th)
 			}
 		}
@@ -513,7 +516,7 @@ func differThreads(x, y snapshot.Thread) string {
 		x.CloneTS, y.CloneTS = 0, 0
 	}
 	for _, p := range []*snapshot.Thread{&x, &y} {
-		p.PidnsInitTS = 0
+		p.PidnsInitTS, p.Files, p.Dirs = 0, 0, 0 // /proc tells none of them
 		p.Flags &^= wasmabi.ThreadExeUpperLayer | wasmabi.ThreadExeLowerLayer
 		if p.Flags&wasmabi.ThreadKernel != 0 { // workqueue threads change their name all the time
 			p.Comm = ""
