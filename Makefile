@@ -84,7 +84,7 @@ test-state: ## compare the state with /proc every second for a minute on a busy 
 .PHONY: test-storm
 test-storm: ## a million forks, 100 million opens, 200,000 fds, a minute of spawning: memory and cost flat, nothing left behind (minutes; as root)
 	SHIKRA_STORM=1 $(GO) test -count=1 -timeout 60m -v -run '^TestStorm' ./sensor/internal/state
-	SHIKRA_STORM=1 SHIKRA_LIVE=1 $(GO) test -count=1 -v -run '^TestStorm' ./sensor/internal/proccheck
+	SHIKRA_STORM=1 SHIKRA_LIVE=1 $(GO) test -p 1 -count=1 -v -run '^TestStorm' ./sensor/internal/proccheck ./sensor/internal/probe
 
 .PHONY: test-kernels-fast kernels-fast-amd64 kernels-fast-arm64
 test-kernels-fast: ## two of these kernels and some of the tests: some minutes

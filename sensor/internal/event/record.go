@@ -56,25 +56,50 @@ func (r Record) Check() error {
 	if !t.Known() {
 		return fmt.Errorf("%w %d", ErrRecordType, t)
 	}
-	n, body := r.NumParams(), r[RecordHeader:]
-	params := t.Info().Params
-	if n > len(params) || 4*n > len(body) {
-		return fmt.Errorf("%w: %s has %d of %d", ErrRecordParam, t, n, len(params))
+	n, body, sizes := r.NumParams(), r[RecordHeader:], &paramSizes[t]
+	if n > int(sizes.n) || 4*n > len(body) {
+		return fmt.Errorf("%w: %s has %d of %d", ErrRecordParam, t, n, sizes.n)
 	}
 	for i := range n {
-		off, l := int(le.Uint16(body[4*i:])), int(le.Uint16(body[4*i+2:]))
+		off, l := place(body, i)
 		if off == 0 {
 			continue
 		}
 		if off < 4*n || off+l > len(body) {
-			return fmt.Errorf("%w: %s.%s at %d+%d of %d", ErrRecordParam, t, params[i].Name, off, l, len(body))
+			return fmt.Errorf("%w: %s.%s at %d+%d of %d", ErrRecordParam, t, t.Info().Params[i].Name, off, l, len(body))
 		}
-		if s := paramSize[params[i].Type]; s != 0 && int(s) != l && l != 0 {
-			return fmt.Errorf("%w: %s.%s has %d bytes, not %d", ErrRecordParam, t, params[i].Name, l, s)
+		if s := int(sizes.of[i]); s != l && s != 0 && l != 0 {
+			return fmt.Errorf("%w: %s.%s has %d bytes, not %d", ErrRecordParam, t, t.Info().Params[i].Name, l, s)
 		}
 	}
 	return nil
 }
+
+// place returns where the value of parameter i is, and its length.
+func place(body []byte, i int) (off, l int) {
+	v := le.Uint32(body[4*i:])
+	return int(v & 0xFFFF), int(v >> 16)
+}
+
+// paramSizes has the sizes of each type's parameters close together.
+var paramSizes = func() (t [NumTypes]typeSizes) {
+	for _, et := range Types() {
+		params := et.Info().Params
+		t[et].n = uint8(len(params))
+		for i, p := range params {
+			t[et].of[i] = paramSize[p.Type]
+		}
+	}
+	return t
+}()
+
+type typeSizes struct {
+	n  uint8
+	of [maxParams]uint8
+}
+
+// maxParams is the most parameters that a type has.
+const maxParams = 47
 
 // TS returns the time in ns.
 func (r Record) TS() uint64 { return le.Uint64(r[0:]) }
@@ -107,7 +132,7 @@ func param(body []byte, n, i int) ([]byte, bool) {
 	if uint(i) >= uint(n) {
 		return nil, false
 	}
-	off, l := int(le.Uint16(body[4*i:])), int(le.Uint16(body[4*i+2:]))
+	off, l := place(body, i)
 	if off == 0 {
 		return nil, false
 	}

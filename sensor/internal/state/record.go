@@ -40,15 +40,14 @@ func param32(r event.Record, i int) (uint32, bool) {
 
 // paramFlags reads an unsigned parameter of 1, 2 or 4 bytes, 0 when it is missing.
 func paramFlags(r event.Record, i int) uint32 {
-	b, ok := r.Param(i)
-	switch {
-	case !ok:
-	case len(b) == 1:
-		return uint32(b[0])
-	case len(b) == 2:
-		return uint32(le.Uint16(b))
-	case len(b) == 4:
+	b, _ := r.Param(i)
+	switch len(b) {
+	case 4:
 		return le.Uint32(b)
+	case 2:
+		return uint32(le.Uint16(b))
+	case 1:
+		return uint32(b[0])
 	}
 	return 0
 }

@@ -244,7 +244,8 @@ type call struct {
 // into the batch, before the next Apply, or is left out for good: nobody sees then what it refers to. Apply may call
 // Config.Flush. r is borrowed for the call.
 func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
-	c := call{r: r, m: m, fd: m.FD}
+	var c call // not a literal, which is made beside it and copied in wider steps than it was written: a stall
+	c.r, c.m, c.fd = r, m, m.FD
 	s.makeRoom()
 	if len(s.containers.ended) > 0 {
 		s.forgetUsers()
