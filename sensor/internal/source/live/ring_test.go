@@ -263,10 +263,10 @@ func TestPace(t *testing.T) {
 	for range 20 {
 		p.next(10*time.Millisecond, 0, 0)
 	}
-	if d := p.next(10*time.Millisecond, 0, 0); d != 15*time.Millisecond {
+	if d := p.next(10*time.Millisecond, 0, 0); d != 18*time.Millisecond {
 		t.Errorf("idle: %v", d)
 	}
-	if d := p.next(10*time.Millisecond, 100, 15000); d != 15*time.Millisecond {
+	if d := p.next(10*time.Millisecond, 100, 15000); d != 18*time.Millisecond {
 		t.Errorf("10,000 events/s: %v", d)
 	}
 	if d := p.next(10*time.Millisecond, 8900, 8900*150); d != time.Millisecond {

@@ -17,7 +17,7 @@ type RunConfig struct {
 	Idle   func()             // called each time the ring is found empty, before sleeping; nil for none
 
 	MinSleep time.Duration // shortest sleep; default 1 ms
-	MaxSleep time.Duration // longest sleep; default 15 ms
+	MaxSleep time.Duration // longest sleep; default 18 ms
 }
 
 // How Run paces itself.
@@ -96,7 +96,7 @@ func newPace(lo, hi time.Duration, size int) *pace {
 		lo = time.Millisecond
 	}
 	if hi <= 0 {
-		hi = 15 * time.Millisecond
+		hi = 18 * time.Millisecond
 	}
 	// Half of the ring must last through the sleep even if the system comes to life the moment it begins.
 	calm := time.Duration(float64(size) / 2 / burstPerSec * float64(time.Second))
