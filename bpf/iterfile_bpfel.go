@@ -45,6 +45,7 @@ const (
 	IterFileVarAtFd            = "at_fd"
 	IterFileVarAtFiles         = "at_files"
 	IterFileVarAtPid           = "at_pid"
+	IterFileVarAtTid           = "at_tid"
 	IterFileVarFiles           = "files"
 	IterFileVarFilesCut        = "files_cut"
 	IterFileVarMaxFiles        = "max_files"
@@ -110,6 +111,7 @@ type IterFileVariableSpecs struct {
 	AtFd          *ebpf.VariableSpec `ebpf:"at_fd"`
 	AtFiles       *ebpf.VariableSpec `ebpf:"at_files"`
 	AtPid         *ebpf.VariableSpec `ebpf:"at_pid"`
+	AtTid         *ebpf.VariableSpec `ebpf:"at_tid"`
 	Files         *ebpf.VariableSpec `ebpf:"files"`
 	FilesCut      *ebpf.VariableSpec `ebpf:"files_cut"`
 	MaxFiles      *ebpf.VariableSpec `ebpf:"max_files"`
@@ -152,6 +154,7 @@ type IterFileVariables struct {
 	AtFd          *ebpf.Variable `ebpf:"at_fd"`
 	AtFiles       *ebpf.Variable `ebpf:"at_files"`
 	AtPid         *ebpf.Variable `ebpf:"at_pid"`
+	AtTid         *ebpf.Variable `ebpf:"at_tid"`
 	Files         *ebpf.Variable `ebpf:"files"`
 	FilesCut      *ebpf.Variable `ebpf:"files_cut"`
 	MaxFiles      *ebpf.Variable `ebpf:"max_files"`

@@ -24,13 +24,22 @@ __inline_always struct file *read__file(struct task_struct *t, s64 fd)
 	return (struct file *)READ(entry, next);
 }
 
+#ifdef URING
+#define IO_WORKER 0x10 /* PF_IO_WORKER, include/linux/sched.h: a thread that the kernel made for a ring */
+#endif
+
 /*
- * Whether fd of t, the task that runs, stands for something although the call that ends has closed it: another thread got the
- * number meanwhile. None can where no other has the table.
+ * Whether fd of t, the task that runs, stands for something although a call that ends has closed it: another thread got the
+ * number meanwhile, or the call didn't close it, whatever it says, since it was refused, cancelled, or never run (seccomp, ptrace).
+ * A worker of an io_uring has the table that its maker had when it was made, which may be another's by now.
  */
-__inline_always bool read__is_reused(struct task_struct *t, s64 fd)
+__inline_always bool read__may_be_open(struct task_struct *t, s64 fd)
 {
-	return READ(READ(t, files), count.counter) > 1 && read__file(t, fd);
+#ifdef URING
+	if (READ(t, flags) & IO_WORKER)
+		return true;
+#endif
+	return read__file(t, fd);
 }
 
 enum layer { LAYER_NONE, LAYER_UPPER, LAYER_LOWER };

@@ -19,7 +19,7 @@ CALL(close)
 	 * was reserved: where the number is free now, what comes before can't be of a file that is still open. Where it isn't,
 	 * state must hear of the next close, whoever's mark the call has taken away.
 	 */
-	if (unlikely(read__is_reused(c.task, fd))) {
+	if (ret != -9 && unlikely(read__may_be_open(c.task, fd))) { /* EBADF: nothing was closed */
 		*(volatile u16 *)(r.p + RECORD_ORIGIN) |= ORIGIN_REUSED;
 		if (filter_on)
 			marks__set(read__tgid(c.task), fd);

@@ -149,7 +149,8 @@ int iter_task(struct bpf_iter__task *ctx) {
 		t->flags |= TASK_KTHREAD;
 	if (flags & PF_EXITING)
 		t->flags |= TASK_EXITING;
-	if (task != leader && BPF_CORE_READ(task, files) != BPF_CORE_READ(leader, files))
+	void *files = BPF_CORE_READ(leader, files); /* none when it has exited before the others */
+	if (task != leader && files && BPF_CORE_READ(task, files) != files)
 		t->flags |= TASK_OWN_FILES;
 
 	s->exe.off = s->cwd.off = s->root.off = PATH_ROOM;

@@ -15,7 +15,7 @@ const volatile __u32 max_files = 1 << 20;
 __u32 files, files_cut;
 
 /* The process at hand. A file whose output didn't fit is shown again, and must be counted once. */
-__s32 at_pid, at_fd;
+__s32 at_pid, at_tid, at_fd;
 __u32 at_files;
 
 struct scratch {
@@ -103,9 +103,12 @@ int iter_task_file(struct bpf_iter__task_file *ctx) {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	if (task != leader && BPF_CORE_READ(leader, files))
 		return 0;
-	__s32 pid = BPF_CORE_READ(task, tgid);
+	__s32 pid = BPF_CORE_READ(task, tgid), tid = BPF_CORE_READ(task, pid);
+	if (pid == at_pid && tid != at_tid)
+		return 0;
 	if (pid != at_pid) {
 		at_pid = pid;
+		at_tid = tid;
 		at_files = 0;
 		at_fd = -1;
 	}

@@ -111,7 +111,6 @@ struct user_cqe {
 #define ACCEPT_MULTISHOT (1 << 0)
 #define RECV_MULTISHOT (1 << 1)
 #define SPLICE_FD_IN_FIXED (1u << 31)
-#define IO_WORKER 0x10 /* PF_IO_WORKER, include/linux/sched.h: a thread that the kernel made for a ring */
 
 enum {
 	OP_READV = 1,

@@ -11,7 +11,7 @@ import "bytes"
 //	service:web.service     below a service's own cgroup
 //	container:ID            below the cgroup of a container, by its full id
 //	namespace:NAME          in a namespace of containerd's, which its path names
-//	unknown:                the path may have lost its head, or names a user where no user's slice is
+//	unknown:                the path may have lost its head, or names a user where no user's slice is, or other than by a number
 const (
 	partUser      = "user:"
 	partService   = "service:"
@@ -75,6 +75,9 @@ func appendOwner(dst, path, above []byte) []byte {
 			if string(uid) != "0" {
 				part(partUser, uid)
 			}
+			whose = true
+		case first && (string(name) == "user" || string(name) == "openrc.user") && len(after) > 0:
+			part(partUnknown, nil) // a user's, by name: what libpam-cgfs and OpenRC make
 			whose = true
 		case bytes.HasSuffix(name, []byte(".service")):
 			part(partService, name)

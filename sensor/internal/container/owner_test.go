@@ -59,6 +59,8 @@ func TestOwner(t *testing.T) {
 
 		// nobody knows whose
 		{"/a/user.slice/user-1000.slice/" + box, "unknown:", "unknown:", Domain{User: -1, Unknown: true}},
+		{"/user/someone/0/" + box, "unknown:", "unknown:", Domain{User: -1, Unknown: true}},
+		{"/openrc.user/someone/" + box, "unknown:", "unknown:", Domain{User: -1, Unknown: true}},
 		{user + strings.Repeat("a/", 8) + box, "unknown:", "unknown:", Domain{User: -1, Unknown: true}},
 		{strings.Repeat("/a", 11) + "/" + box, "unknown:", "unknown:", Domain{User: -1, Unknown: true}},
 		{strings.Repeat("/a", 10) + "/" + box, "", "", host},

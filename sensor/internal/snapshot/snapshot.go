@@ -24,7 +24,8 @@ type Thread struct {
 	FDLimit              int64
 	Files, Dirs          uint64 // the same for threads that share their fds (CLONE_FILES), and their directories (CLONE_FS); 0 for unknown
 	SharesFiles          bool   // not a main thread and its fd table is the main thread's (the usual case)
-	Exiting              bool   // in exit, or a main thread past it whose process lives in others
+	Exiting              bool   // in exit, or past it: its memory, files and directories are gone or going
+	Exited               bool   // past it, a main thread whose process lives in others
 }
 
 // File is one fd of one process.

@@ -23,10 +23,10 @@ type fdTable struct {
 	changes uint32 // how often an fd was set or removed
 
 	newer  uint32 // the repair in which all of it is newer than the snapshot
-	bore   uint32 // the repair in which it was copied
+	bore   uint32 // the repair in which it, or an fd of it, was copied
 	group  uint32 // the threads that have it, by a repair's snapshot
-	shown  uint32 // the repair whose snapshot shows files of it
-	showed uint32 // how many
+	shown  uint32 // the repair whose snapshot shows its files, or that it has none,
+	showed uint32 // and how many; those of each process that has it
 }
 
 // page is 32 entries of a table.
@@ -85,14 +85,16 @@ func (s *State) copyTable(i uint32) uint32 {
 	if n == 0 {
 		return 0
 	}
-	if s.repair.noting {
-		s.tabs[i].bore = s.repair.pass
-	}
+	s.noteBore(i)
 	for p := s.tabs[i].next; p != 0; p = s.pages[p].next {
 		src := &s.pages[p]
 		q := s.newPage(n, src.base)
+		if q == 0 && s.tabs[i].pages <= s.hog && s.evictPage() { // of another table, then
+			q = s.newPage(n, src.base)
+		}
 		if q == 0 {
 			s.st.FDsDropped += uint64(src.used)
+			s.doubt()
 			continue
 		}
 		dst := &s.pages[q]
@@ -110,7 +112,7 @@ func (s *State) copyTable(i uint32) uint32 {
 // ownTable gives thread t a table that no other thread has, with what is in the one it shares.
 func (s *State) ownTable(t uint32) {
 	d := &s.side[t]
-	s.noteSharing(t)
+	s.noteFiles(t)
 	if d.tab == 0 {
 		d.tab = s.newTable()
 	} else if s.tabs[d.tab].refs > 1 {

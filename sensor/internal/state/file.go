@@ -212,8 +212,12 @@ func (c *call) newFD() (int32, bool) {
 	return int32(c.m.Res), true
 }
 
-// closeEvent removes the fd; the event still sees its file. Errors of close leave no fd open (man 2 close, "Dealing with error
-// returns"): EBADF says that none was, whatever the state thought.
+// EBADF is the one error of close that leaves the fd alone (man 2 close, "Dealing with error returns").
+const ebadf = 9
+
+// closeEvent removes the fd; the event still sees its file. One that is open as the call ends, for which the probe looks, wasn't closed, or
+// has been opened anew: it stays until somebody has looked what it is. Another thread may have got the number, an operation of io_uring
+// been cancelled or refused, a program been answered by its own seccomp filter or tracer.
 //
 // A close that another thread overtook, which got the number before the call ended, removes nothing: if the event of that
 // thread has come, the fd is the new one, and if it hasn't yet, it will put the new one there. Should none come (an open that
@@ -237,7 +241,7 @@ func (s *State) closeEvent(c *call) {
 		}
 		return
 	}
-	if c.t != 0 && c.fd >= 0 && c.m.HasRes {
+	if c.t != 0 && c.fd >= 0 && c.m.HasRes && c.m.Res != -ebadf {
 		s.closeFD(s.side[c.t].tab, c.fd)
 	}
 }
@@ -304,8 +308,10 @@ func (s *State) dupTo(c *call, from, to int32, closeOnExec bool) {
 	}
 	if e == 0 {
 		s.closeFD(tab, to) // whatever it is now, it isn't that
+		s.doubt()
 		return
 	}
+	s.noteBore(tab)
 	s.shareFD(c.t, to, e, closeOnExec)
 }
 
@@ -338,6 +344,7 @@ func (s *State) fcntl(c *call) {
 // setCloexec sets whether exec closes fd, which the event acts on.
 func (s *State) setCloexec(c *call, fd int32, on bool) {
 	if c.file == 0 {
+		s.doubt()
 		return
 	}
 	s.setEntryCloexec(s.side[c.t].tab, fd, on)

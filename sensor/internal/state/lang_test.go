@@ -144,7 +144,7 @@ func (m *machine) line(t *testing.T, d *datadriven.TestData, out *strings.Builde
 			TID: tid, PID: num("pid", tid), PTID: num("ptid", 0), VTID: num("vtid", tid), VPID: num("vpid", num("pid", tid)),
 			UID: uint32(num("uid", 0)), GID: uint32(num("gid", 0)), LoginUID: uint32(num("loginuid", noID)),
 			Comm: kv["comm"], Exe: kv["comm"], ExePath: "/bin/" + kv["comm"], Cwd: or(kv["cwd"], "/"), Root: "/", Args: list("args"),
-			Cgroups: list("cgroups"), SharesFiles: num("pid", tid) != tid, Files: uint64(num("files", 0)), Dirs: uint64(num("dirs", 0)), Exiting: num("exiting", 0) != 0,
+			Cgroups: list("cgroups"), SharesFiles: num("pid", tid) != tid, Files: uint64(num("files", 0)), Dirs: uint64(num("dirs", 0)), Exiting: num("exiting", 0)+num("exited", 0) != 0, Exited: num("exited", 0) != 0,
 		})
 	case "file":
 		m.sink.AddFile(&snapshot.File{Ino: uint64(num("ino", 0)), Dev: uint32(num("dev", 0)), PID: num("pid", 0), FD: int32(num("fd", 0)), Name: kv["name"], Kind: or(kv["kind"], "f")[0], OpenFlags: uint32(num("flags", 0))})

@@ -245,7 +245,7 @@ func (s *State) makeChild(c *call, tid, pid, ptid, vtid, vpid int64, flags, src 
 
 // giveTable gives t the fd table of src, shared or copied, unless it has opened fds of its own.
 func (s *State) giveTable(t, src uint32, share bool) {
-	s.noteSharing(t)
+	s.noteFiles(t)
 	d := &s.side[t]
 	if d.tab != 0 {
 		if s.tabs[d.tab].fds > 0 {
@@ -582,9 +582,16 @@ func (s *State) procexit(c *call) {
 	case t != l:
 		s.remove(t)
 	case d.bits&gone == 0:
+		s.touch(t)
+		s.mainEnded(t)
+	}
+}
+
+// mainEnded notes that main thread t has exited before its process has.
+func (s *State) mainEnded(t uint32) {
+	if d := &s.side[t]; d.bits&gone == 0 {
 		d.bits |= gone
 		d.living--
-		s.touch(t)
-		put32(s.rec(t), wasmabi.ThreadFlags, get32(s.rec(t), wasmabi.ThreadFlags)|wasmabi.ThreadExited)
 	}
+	put32(s.rec(t), wasmabi.ThreadFlags, get32(s.rec(t), wasmabi.ThreadFlags)|wasmabi.ThreadExited)
 }

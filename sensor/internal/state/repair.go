@@ -85,13 +85,28 @@ func (g *page) of(pass uint32) {
 // noteClosed notes that fd of table i was closed, even if it wasn't known.
 func (s *State) noteClosed(i uint32, fd int32) {
 	p := s.pageFor(i, fd)
+	if p == 0 && s.tabs[i].pages <= s.hog {
+		p = s.newPage(i, uint32(fd>>pageBits))
+	}
 	if p == 0 {
-		if p = s.newPage(i, uint32(fd>>pageBits)); p == 0 {
-			s.noteTable(i)
-			return
-		}
+		s.noteTable(i)
+		return
 	}
 	s.noteFD(&s.pages[p], fd)
+}
+
+// doubt counts something that a newer event may have made other than it is, of what the state didn't know.
+func (s *State) doubt() {
+	if s.repair.noting {
+		s.repair.unsure++
+	}
+}
+
+// noteBore notes that what is wrong in table i now is so elsewhere, too.
+func (s *State) noteBore(i uint32) {
+	if s.repair.noting {
+		s.tabs[i].bore = s.repair.pass
+	}
 }
 
 // noteTable notes that all of table i is newer than the snapshot.
@@ -158,6 +173,9 @@ func (s *State) repairThread(th *snapshot.Thread) {
 	}
 	r := &s.repair
 	t := s.tids.get(uint64(th.TID))
+	if th.Exiting && !th.Exited && !s.recent.has(th.TID, th.CloneTS) {
+		r.unsure++ // the event of its exit was lost, or is to come
+	}
 	switch {
 	case t == 0:
 		if r.full || r.ended.get(uint64(th.TID)) != 0 {
@@ -177,17 +195,31 @@ func (s *State) repairThread(th *snapshot.Thread) {
 	case r.ended.get(uint64(th.TID)) != 0: // another has its number by now
 		r.unsure++
 		return
+	case th.Exiting && s.side[t].bits&guessed == 0: // there is nothing left to compare
+		if th.Exited && s.side[t].bits&gone == 0 {
+			s.touch(t)
+			s.mainEnded(t)
+			s.st.Repaired.ThreadsMended++
+		}
+		s.side[t].shown = r.pass
+		return
 	case s.side[t].bits&guessed != 0:
+		if s.side[t].fresh == r.pass { // what events told of it is overwritten
+			r.unsure++
+		}
+		s.st.Repaired.ThreadsMended++
+		s.mended(s.side[t].bore)
+	case s.side[t].bits&gone != 0 && s.side[t].fresh != r.pass: // by an exec that was lost it is another of its threads
+		s.side[t].bits &^= gone
+		s.side[t].living++
 		s.st.Repaired.ThreadsMended++
 		s.mended(s.side[t].bore)
 	case s.equals(t, th):
-		s.side[t].shown = r.pass
-		s.repairSharing(t, th)
+		s.shown(t, th)
 		return
 	case s.side[t].fresh == r.pass:
-		s.side[t].shown = r.pass
 		r.unsure++
-		s.repairSharing(t, th)
+		s.shown(t, th)
 		return
 	default:
 		s.st.Repaired.ThreadsMended++
@@ -195,8 +227,17 @@ func (s *State) repairThread(th *snapshot.Thread) {
 	}
 	if t = s.addThread(th); t != 0 {
 		s.settle(t, true)
-		s.side[t].shown = r.pass
-		s.repairSharing(t, th)
+		s.shown(t, th)
+	}
+}
+
+// shown notes that the snapshot shows thread t, and repairs what it shares.
+func (s *State) shown(t uint32, th *snapshot.Thread) {
+	pass := s.repair.pass
+	s.side[t].shown = pass
+	s.repairSharing(t, th)
+	if i := s.side[t].tab; i != 0 && th.TID == th.PID && th.Files != 0 && s.tabs[i].shown != pass {
+		s.tabs[i].shown, s.tabs[i].showed = pass, 0 // a process may have no fd at all
 	}
 }
 
@@ -283,8 +324,12 @@ func (s *State) repairFile(f *snapshot.File) {
 	i.showed++
 	bit := uint32(1) << (f.FD & (pageFDs - 1))
 	p := s.pageFor(tab, f.FD)
-	if p != 0 && s.pages[p].pass == pass && s.pages[p].newer&bit != 0 {
-		return // events tell all of one fd
+	if p != 0 {
+		s.pages[p].of(pass)
+		s.pages[p].shown |= bit
+		if s.pages[p].newer&bit != 0 {
+			return // events tell all of one fd
+		}
 	}
 	e := uint32(0)
 	if p != 0 {
@@ -380,10 +425,7 @@ func (s *State) sweep(t uint32, k *snapshot.Taken) {
 		return
 	}
 	i := d.tab
-	if i != 0 && s.tabs[i].newer == pass && s.tabs[i].fds > s.tabs[i].showed {
-		s.repair.unsure++
-	}
-	if !k.AllFiles || i == 0 || s.leader(t) != t || s.tabs[i].newer == pass || s.tabs[i].shown != pass ||
+	if !k.AllFiles || i == 0 || s.leader(t) != t || s.tabs[i].shown != pass ||
 		k.PerProcess > 0 && int(s.tabs[i].showed) >= k.PerProcess {
 		return
 	}
@@ -391,7 +433,11 @@ func (s *State) sweep(t uint32, k *snapshot.Taken) {
 		g := &s.pages[p]
 		g.of(pass)
 		for n, e := range g.ent {
-			if e != 0 && (g.newer|g.shown)>>n&1 == 0 {
+			switch {
+			case e == 0 || (g.newer|g.shown)>>n&1 != 0:
+			case s.tabs[i].newer == pass:
+				s.repair.unsure++
+			default:
 				s.closeFD(i, int32(g.base<<pageBits)+int32(n))
 				s.st.Repaired.FDsRemoved++
 				s.mended(s.tabs[i].bore)

@@ -41,19 +41,22 @@ func (g *groups) number(key groupKey) (uint32, *uint32) {
 	return n, &g.home[n-g.first]
 }
 
-// noteSharing notes that whom thread t shares fds or directories with is newer than the snapshot.
-func (s *State) noteSharing(t uint32) {
+// noteFiles notes that whom thread t shares fds with is newer than the snapshot, and noteDirs the same of directories.
+func (s *State) noteFiles(t uint32) {
 	if s.repair.noting {
-		s.side[t].shared = s.repair.pass
+		s.side[t].files = s.repair.pass
+	}
+}
+
+func (s *State) noteDirs(t uint32) {
+	if s.repair.noting {
+		s.side[t].fs = s.repair.pass
 	}
 }
 
 // repairSharing has t share what it shares by the snapshot. When that changes, something may have been done to the wrong one since the
 // snapshot began: another repair sees to it.
 func (s *State) repairSharing(t uint32, th *snapshot.Thread) {
-	if s.side[t].shared == s.repair.pass {
-		return
-	}
 	if th.Files != 0 && !s.repairTable(t, th.Files) {
 		s.repair.unsure++
 	}
@@ -62,7 +65,7 @@ func (s *State) repairSharing(t uint32, th *snapshot.Thread) {
 	}
 }
 
-// repairTable gives t the fd table of its group; false when it had another.
+// repairTable gives t the fd table of its group; false when it had another, or may have by newer events.
 func (s *State) repairTable(t uint32, id uint64) bool {
 	d := &s.side[t]
 	if d.tab == 0 {
@@ -71,7 +74,12 @@ func (s *State) repairTable(t uint32, id uint64) bool {
 		}
 	}
 	n, home := s.repair.groups.number(groupKey{id, false})
-	if h := *home; h != 0 && s.tabs[h].refs > 0 && s.tabs[h].group == n {
+	h := *home
+	known := h != 0 && s.tabs[h].refs > 0 && s.tabs[h].group == n
+	if d.files == s.repair.pass {
+		return known && h == d.tab || !known && s.tabs[d.tab].group < s.repair.groups.first
+	}
+	if known {
 		if h == d.tab {
 			return true
 		}
@@ -97,19 +105,23 @@ func (s *State) repairTable(t uint32, id uint64) bool {
 // maxRing is how many neighbours of a thread are looked at to find one whose group is known: mostly the next is one.
 const maxRing = 64
 
-// repairDirs has t share the directories of its group; false when it shared others.
+// repairDirs has t share the directories of its group; false when it shared others, or may by newer events.
 func (s *State) repairDirs(t uint32, id uint64) bool {
 	d := &s.side[t]
 	n, home := s.repair.groups.number(groupKey{id, true})
 	h := *home
 	known := h != 0 && s.side[h].bits&live != 0 && s.side[h].dirs == n
+	if d.fs == s.repair.pass {
+		return !known && d.fnext == t // alone, as far as anybody knows
+	}
 	if !known {
 		*home = t
 	}
 	d.dirs = n
-	for m, left := d.fnext, maxRing; m != t; m, left = s.side[m].fnext, left-1 {
+	// What is beyond, a thread of a known group leaves: it is brought back, next to one of its group.
+	for m, left := d.fnext, maxRing; m != t && left > 0; m, left = s.side[m].fnext, left-1 {
 		switch g := s.side[m].dirs; {
-		case left == 0, known && g == n:
+		case known && g == n:
 			return true
 		case !known && g != n && g >= s.repair.groups.first:
 			s.partFS(t)

@@ -60,6 +60,9 @@ func (s *State) addThread(th *snapshot.Thread) uint32 {
 		puti64(r, f.off, f.v)
 	}
 	put32(r, wasmabi.ThreadFlags, th.Flags)
+	if th.Exited {
+		s.mainEnded(t)
+	}
 	put32(r, wasmabi.ThreadUid, th.UID)
 	put32(r, wasmabi.ThreadGid, th.GID)
 	put32(r, wasmabi.ThreadLoginuid, th.LoginUID)

@@ -18,7 +18,7 @@ type side struct {
 	older, newer uint32 // neighbours in the order in which eviction looks at threads
 	living       uint32 // of a main thread: threads of its process that haven't exited
 	fresh, shown uint32 // the repair in which it changed after the snapshot began, and the one whose snapshot shows it
-	shared       uint32 // the repair in which whom it shares fds or directories with changed after the snapshot began
+	files, fs    uint32 // the repair in which whom it shares fds with changed after the snapshot began, and directories
 	dirs         uint32 // the threads of its directories, by a repair's snapshot
 	bore         uint32 // the repair in which another thread inherited from it
 	bits         uint8
@@ -313,7 +313,7 @@ func (s *State) touchProcess(t uint32) {
 
 // shareFS gives t, and who shares with it, one current and root directory with src, whose t has already.
 func (s *State) shareFS(t, src uint32) {
-	s.noteSharing(t)
+	s.noteDirs(t)
 	for m := s.side[t].fnext; m != t; m = s.side[m].fnext {
 		if m == src {
 			return
@@ -338,7 +338,7 @@ func (s *State) spreadFS(t uint32) {
 
 // partFS gives t a current and a root directory of its own.
 func (s *State) partFS(t uint32) {
-	s.noteSharing(t)
+	s.noteDirs(t)
 	d := &s.side[t]
 	s.side[d.fprev].fnext, s.side[d.fnext].fprev = d.fnext, d.fprev
 	d.fnext, d.fprev = t, t

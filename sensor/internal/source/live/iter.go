@@ -199,6 +199,7 @@ func (tt *taskTable) thread(i int, p *procfs) snapshot.Thread {
 		Files:   h.Files, Dirs: h.Fs,
 		SharesFiles: h.Tid != h.Pid && h.Flags&taskOwnFiles == 0,
 		Exiting:     h.Flags&taskExiting != 0,
+		Exited:      h.ExitState != 0,
 	}
 	if h.Tid == h.Pid {
 		t.Flags |= wasmabi.ThreadMain

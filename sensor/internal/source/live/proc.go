@@ -318,6 +318,7 @@ func parseStat(b []byte, t *snapshot.Thread) (threads int, err error) {
 	const pfExiting, pfKthread = 0x4, 0x00200000 // include/linux/sched.h
 	flags := num(6)
 	t.Exiting = flags&pfExiting != 0
+	t.Exited = f[0] == "Z"
 	if flags&pfKthread != 0 {
 		t.Flags |= wasmabi.ThreadKernel
 	}

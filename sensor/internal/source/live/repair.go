@@ -113,7 +113,7 @@ func (r *Repairer) Stats() RepairStats {
 
 // Begin has a repair begin at the next Step though nothing was lost: what happened while the first snapshot was read is applied
 // to what may be newer.
-func (r *Repairer) Begin() { r.again = max(r.again, 1) }
+func (r *Repairer) Begin() { r.again, r.later = max(r.again, 1+maxAgain), maxLater }
 
 // Pause keeps repairs from beginning, or lets them: while whoever owns the state knows better. One under way goes on.
 func (r *Repairer) Pause(on bool) { r.paused = on }

@@ -259,23 +259,27 @@ func TestRunDrainsAfterTheEnd(t *testing.T) {
 }
 
 func TestPace(t *testing.T) {
-	p := newPace(0, 0, 8<<20)
-	for range 20 {
-		p.next(10*time.Millisecond, 0, 0)
+	const ms = time.Millisecond
+	p := newPace(0, 8<<20)
+	for _, x := range []struct {
+		elapsed time.Duration
+		bytes   uint64
+		want    time.Duration
+		what    string
+	}{
+		{18 * ms, 0, 18 * ms, "idle"},
+		{10 * ms, 100 * 150, 18 * ms, "10,000 events/s"},
+		{18 * ms, 9000 * 120, 17476266 * time.Nanosecond, "500,000 events/s"},
+		{10 * ms, 8900 * 150, 7854501 * time.Nanosecond, "890,000 events/s"},
+		{ms, 4 << 20, ms / 4, "half a ring in a millisecond"},
+		{ms, 0, ms * 3 / 8, "calm again"},
+		{ms, 0, ms * 9 / 16, "still calm"},
+	} {
+		if d := p.next(x.elapsed, x.bytes); d != x.want {
+			t.Errorf("%s: %v, not %v", x.what, d, x.want)
+		}
 	}
-	if d := p.next(10*time.Millisecond, 0, 0); d != 18*time.Millisecond {
-		t.Errorf("idle: %v", d)
-	}
-	if d := p.next(10*time.Millisecond, 100, 15000); d != 18*time.Millisecond {
-		t.Errorf("10,000 events/s: %v", d)
-	}
-	if d := p.next(10*time.Millisecond, 8900, 8900*150); d != time.Millisecond {
-		t.Errorf("890,000 events/s: %v", d)
-	}
-	if d := p.next(time.Millisecond, 100, 4<<20); d != time.Millisecond/4 {
-		t.Errorf("half a ring in a millisecond: %v", d)
-	}
-	if d := newPace(0, 0, 64<<10).hi; d > 200*time.Microsecond {
+	if d := newPace(0, 64<<10).most; d > 200*time.Microsecond {
 		t.Errorf("a ring of 64 KiB: %v", d)
 	}
 }

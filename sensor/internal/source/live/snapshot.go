@@ -226,7 +226,16 @@ func (s *shot) emitThreads(ctx context.Context) {
 func (s *shot) emitProcess(p *process) {
 	leader := s.load(p.leader)
 	if leader.Flags&wasmabi.ThreadKernel == 0 {
-		s.proc.commandLine(p.pid, &leader)
+		from := p.pid
+		if leader.Exiting { // its memory is gone; that of the others is the same
+			for _, i := range p.threads {
+				if t := s.load(i); !t.Exiting {
+					from = int32(t.TID)
+					break
+				}
+			}
+		}
+		s.proc.commandLine(from, &leader)
 	}
 	own := leader.TID == leader.PID
 	if own {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,11 +66,87 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	if os.Getenv(headlessEnv) != "" {
+		headless()
+		return
+	}
 	if v := os.Getenv(LoadEnv); v != "" {
 		playLoad(v)
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// headlessEnv makes the test binary a process whose main thread has ended.
+const headlessEnv = "SHIKRA_TEST_HEADLESS"
+
+func init() {
+	if os.Getenv(headlessEnv) != "" {
+		runtime.LockOSThread() // main runs on the main thread
+	}
+}
+
+func headless() {
+	go func() {
+		fmt.Println("ready")
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
+	}()
+	unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+}
+
+// TestSnapshotOfAHeadless: the process of a main thread that has ended is known by its other threads.
+func TestSnapshotOfAHeadless(t *testing.T) {
+	needBPF(t)
+	cmd := exec.Command("/proc/self/exe", "an argument")
+	cmd.Env = []string{headlessEnv + "=1", "SPECIAL=yes"}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		in.Close()
+		_ = cmd.Wait()
+	}()
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid)); err != nil || time.Now().After(end) {
+			t.Fatal(err, "its main thread doesn't end")
+		} else if len(b) == 0 {
+			break
+		}
+	}
+	sink, rep := take(t, SnapshotConfig{})
+	if rep.TaskIter != nil || rep.FileIter != nil {
+		t.Skip(rep.TaskIter, rep.FileIter)
+	}
+	pid, threads := int64(cmd.Process.Pid), 0
+	for _, th := range sink.threads {
+		if th.PID != pid {
+			continue
+		}
+		if main := th.TID == pid; th.Exited != main || th.Exiting != main {
+			t.Errorf("thread %+v", th)
+		}
+		if threads++; th.Exe != "/proc/self/exe" || !slices.Equal(th.Args, []string{"an argument"}) || !slices.Contains(th.Env, "SPECIAL=yes") {
+			t.Errorf("thread %+v", th)
+		}
+		if th.TID != pid && (th.Cwd == "" || !th.SharesFiles || th.Files == 0) {
+			t.Errorf("thread %+v", th)
+		}
+	}
+	if f, ok := sink.files[[2]int64{pid, 0}]; threads < 2 || !ok || f.Kind != 'p' {
+		t.Errorf("%d threads, fd 0 %+v", threads, f)
+	}
 }
 
 // child opens one of each kind of file, reports their numbers and waits for its standard input to end.
