@@ -30,7 +30,7 @@ var Layouts = []Layout{
 		{"type", "u16", 24, 2, "event type"},
 		{"nparams", "u16", 26, 2, "parameters in the directory"},
 		{"cpu", "u16", 28, 2, "the CPU it happened on"},
-		{"origin", "u16", 30, 2, "bits of the record's origin: 1 a 32-bit call, 2 a parameter was cut, 8 paths are the kernel's own copies, 16 one of them has been changed since, 32 an operation of an io_uring in the place of the call, 128 an open tells the file that the kernel opened, 256 and its fd stood for another in the end, 512 the fd of a close stood for another file already when the call ended, 1024 exec closes the fds that a call made whose parameters don't say so, 2048 what was mounted may lie where the sensor sees it"},
+		{"origin", "u16", 30, 2, "bits of the record's origin: 1 a 32-bit call, 2 a parameter was cut, 8 paths are the kernel's own copies, 16 one of them has been changed since, 32 an operation of an io_uring in the place of the call, 128 an open tells the file that the kernel opened, 256 and its fd stood for another in the end, 512 the fd of a close may stand for a file still, or again, when the call ended, 1024 exec closes the fds that a call made whose parameters don't say so, 2048 what was mounted may lie where the sensor sees it"},
 		{"len", "u32", 32, 4, "bytes of the event, this head included"},
 		{"thread", "slot", 36, 4, "the thread's record, as of this event"},
 		{"file", "slot", 40, 4, "the file it acts on, as of this event"},
@@ -162,7 +162,7 @@ const (
 	EventType    = 24 // u16: event type
 	EventNparams = 26 // u16: parameters in the directory
 	EventCpu     = 28 // u16: the CPU it happened on
-	EventOrigin  = 30 // u16: bits of the record's origin: 1 a 32-bit call, 2 a parameter was cut, 8 paths are the kernel's own copies, 16 one of them has been changed since, 32 an operation of an io_uring in the place of the call, 128 an open tells the file that the kernel opened, 256 and its fd stood for another in the end, 512 the fd of a close stood for another file already when the call ended, 1024 exec closes the fds that a call made whose parameters don't say so, 2048 what was mounted may lie where the sensor sees it
+	EventOrigin  = 30 // u16: bits of the record's origin: 1 a 32-bit call, 2 a parameter was cut, 8 paths are the kernel's own copies, 16 one of them has been changed since, 32 an operation of an io_uring in the place of the call, 128 an open tells the file that the kernel opened, 256 and its fd stood for another in the end, 512 the fd of a close may stand for a file still, or again, when the call ended, 1024 exec closes the fds that a call made whose parameters don't say so, 2048 what was mounted may lie where the sensor sees it
 	EventLen     = 32 // u32: bytes of the event, this head included
 	EventThread  = 36 // slot: the thread's record, as of this event
 	EventFile    = 40 // slot: the file it acts on, as of this event

@@ -114,7 +114,7 @@ const (
 
 	OriginOpened = 128 // device and inode are those of the file that the kernel opened
 	OriginOther  = 256 // and the fd stood for another file when the call ended
-	OriginReused = 512 // a close whose fd stood for another file already when the call ended
+	OriginReused = 512 // a close whose fd may stand for a file still, or again, when the call ended
 
 	OriginCloexec = 1024 // exec closes the fds that the call made, of which its parameters don't say so
 

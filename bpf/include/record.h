@@ -39,7 +39,7 @@
 #define ORIGIN_URING 32 /* an operation of an io_uring, in the place of the call */
 #define ORIGIN_OPENED 128 /* dev and ino are those of the file that the kernel opened */
 #define ORIGIN_OTHER 256 /* and the fd stood for another file when the call ended */
-#define ORIGIN_REUSED 512 /* a close whose fd stood for another file already when the call ended */
+#define ORIGIN_REUSED 512 /* a close whose fd may stand for a file still, or again, when the call ended */
 #define ORIGIN_CLOEXEC 1024 /* exec closes the fds that the call made, of which its parameters don't say so */
 #define ORIGIN_REACHES 2048 /* what was mounted may lie where the sensor sees it */
 
