@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -100,22 +101,7 @@ func TestSnapshotOfAHeadless(t *testing.T) {
 	needBPF(t)
 	cmd := exec.Command("/proc/self/exe", "an argument")
 	cmd.Env = []string{headlessEnv + "=1", "SPECIAL=yes"}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		in.Close()
-		_ = cmd.Wait()
-	}()
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+	if _, err := bufio.NewReader(begin(t, cmd)).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -257,17 +243,9 @@ func child() {
 	_, _ = os.Stdin.Read(b)
 }
 
-// startChild starts a child and returns its command, directory and the numbers of its files.
-func startChild(t *testing.T) (*exec.Cmd, string, map[string]int64) {
+// begin starts a command that ends with its standard input, at the test's end, and returns what it writes.
+func begin(t *testing.T, cmd *exec.Cmd) io.Reader {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("/proc/self/exe", "first", "two words", "")
-	cmd.Args[0] = "a-test-child"
-	cmd.Env = []string{childEnv + "=" + dir, "SPECIAL=yes and no", "EMPTY="}
-	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -280,6 +258,21 @@ func startChild(t *testing.T) (*exec.Cmd, string, map[string]int64) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	return out
+}
+
+// startChild starts a child and returns its command, directory and the numbers of its files.
+func startChild(t *testing.T) (*exec.Cmd, string, map[string]int64) {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", "first", "two words", "")
+	cmd.Args[0] = "a-test-child"
+	cmd.Env = []string{childEnv + "=" + dir, "SPECIAL=yes and no", "EMPTY="}
+	cmd.Stderr = os.Stderr
+	out := begin(t, cmd)
 	fds := map[string]int64{}
 	for {
 		var name, rest string
