@@ -104,13 +104,13 @@ int iter_task_file(struct bpf_iter__task_file *ctx) {
 	if (task != leader && BPF_CORE_READ(leader, files))
 		return 0;
 	__s32 pid = BPF_CORE_READ(task, tgid), tid = BPF_CORE_READ(task, pid);
-	if (pid == at_pid && tid != at_tid)
-		return 0;
 	if (pid != at_pid) {
 		at_pid = pid;
 		at_tid = tid;
 		at_files = 0;
 		at_fd = -1;
+	} else if (tid != at_tid) {
+		return 0;
 	}
 	if ((__s32)fd != at_fd) {
 		at_fd = fd;

@@ -158,7 +158,13 @@ func inThread(fn func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
+		runtime.LockOSThread() // and not unlocked: the runtime ends the thread with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// But not the main one, which would be kept as it is then, for what /proc says of the process. Waiting, it is nobody else's.
+			inThread(fn)
+			runtime.UnlockOSThread()
+			return
+		}
 		fn()
 	}()
 	<-done

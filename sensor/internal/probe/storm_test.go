@@ -77,7 +77,7 @@ func TestStormMaps(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		l.drain(t)
 		left = left[:0]
-		for at, who := range inMap[uint32, uint32](t, l.p.coll.Maps["marked"]) {
+		for at, who := range l.marked(t) {
 			if err := unix.Kill(int(who), 0); err != nil {
 				left = append(left, fmt.Sprintf("place %d of marks is that of process %d: %v", at, who, err))
 			}
@@ -111,19 +111,16 @@ func (l *live) hashEntries(t *testing.T) map[string]int {
 	return out
 }
 
-// inMap returns what is in a hash map.
-func inMap[K comparable, V any](t *testing.T, m *ebpf.Map) map[K]V {
+// marked returns whose the places in marks are.
+func (l *live) marked(t *testing.T) map[uint32]uint32 {
 	t.Helper()
-	var (
-		key   K
-		value V
-		out   = map[K]V{}
-	)
-	it := m.Iterate()
-	for it.Next(&key, &value) {
-		out[key] = value
+	var at, who uint32
+	out := map[uint32]uint32{}
+	it := l.p.coll.Maps["marked"].Iterate()
+	for it.Next(&at, &who) {
+		out[at] = who
 	}
-	if err := it.Err(); err != nil && len(out) == 0 { // one that changes all the time
+	if err := it.Err(); err != nil && len(out) == 0 { // it changes all the time
 		t.Fatal(err)
 	}
 	return out

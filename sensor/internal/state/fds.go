@@ -85,7 +85,7 @@ func (s *State) copyTable(i uint32) uint32 {
 	if n == 0 {
 		return 0
 	}
-	s.noteBore(i)
+	s.note(&s.tabs[i].bore)
 	for p := s.tabs[i].next; p != 0; p = s.pages[p].next {
 		src := &s.pages[p]
 		q := s.newPage(n, src.base)
@@ -112,13 +112,13 @@ func (s *State) copyTable(i uint32) uint32 {
 // ownTable gives thread t a table that no other thread has, with what is in the one it shares.
 func (s *State) ownTable(t uint32) {
 	d := &s.side[t]
-	s.noteFiles(t)
+	s.note(&s.side[t].files)
 	if d.tab == 0 {
 		d.tab = s.newTable()
 	} else if s.tabs[d.tab].refs > 1 {
 		from := d.tab
 		d.tab = s.copyTable(from)
-		s.noteTable(d.tab)
+		s.note(&s.tabs[d.tab].newer)
 		s.copied(t, from)
 		s.dropTable(from)
 	}
@@ -290,7 +290,7 @@ func (s *State) closeOnExec(i uint32) {
 	if i == 0 {
 		return
 	}
-	s.noteTable(i)
+	s.note(&s.tabs[i].newer)
 	for p := s.tabs[i].next; p != 0; {
 		g, next := &s.pages[p], s.pages[p].next
 		for k := range g.ent {

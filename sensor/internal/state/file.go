@@ -262,7 +262,7 @@ func (s *State) closeRange(c *call) {
 	}
 	tab := s.side[c.t].tab
 	shared := tab != 0 && s.tabs[tab].refs > 1
-	s.noteTable(tab)
+	s.note(&s.tabs[tab].newer)
 	s.tabs[tab].changes++ // also of fds that aren't known
 	s.eachIn(tab, first, last, func(p, from, to uint32) {
 		base := int32(s.pages[p].base << pageBits)
@@ -311,7 +311,7 @@ func (s *State) dupTo(c *call, from, to int32, closeOnExec bool) {
 		s.doubt()
 		return
 	}
-	s.noteBore(tab)
+	s.note(&s.tabs[tab].bore)
 	s.shareFD(c.t, to, e, closeOnExec)
 }
 

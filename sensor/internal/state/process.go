@@ -245,7 +245,7 @@ func (s *State) makeChild(c *call, tid, pid, ptid, vtid, vpid int64, flags, src 
 
 // giveTable gives t the fd table of src, shared or copied, unless it has opened fds of its own.
 func (s *State) giveTable(t, src uint32, share bool) {
-	s.noteFiles(t)
+	s.note(&s.side[t].files)
 	d := &s.side[t]
 	if d.tab != 0 {
 		if s.tabs[d.tab].fds > 0 {
@@ -322,9 +322,7 @@ func (s *State) fillFromClone(t uint32, r event.Record) {
 
 // inherit copies to t what a new thread has from the one that made it.
 func (s *State) inherit(t, src uint32) {
-	if s.repair.noting {
-		s.side[src].bore = s.repair.pass
-	}
+	s.note(&s.side[src].bore)
 	r, f := s.rec(t), s.rec(src)
 	for _, off := range publicStrings {
 		keepStr(s.a.Strings, r, off, get32(f, off))

@@ -89,7 +89,7 @@ func (s *State) noteClosed(i uint32, fd int32) {
 		p = s.newPage(i, uint32(fd>>pageBits))
 	}
 	if p == 0 {
-		s.noteTable(i)
+		s.note(&s.tabs[i].newer)
 		return
 	}
 	s.noteFD(&s.pages[p], fd)
@@ -102,17 +102,10 @@ func (s *State) doubt() {
 	}
 }
 
-// noteBore notes that what is wrong in table i now is so elsewhere, too.
-func (s *State) noteBore(i uint32) {
+// note puts down at that what it stands for is so since the snapshot began: a member of fdTable or side that says in which repair.
+func (s *State) note(at *uint32) {
 	if s.repair.noting {
-		s.tabs[i].bore = s.repair.pass
-	}
-}
-
-// noteTable notes that all of table i is newer than the snapshot.
-func (s *State) noteTable(i uint32) {
-	if s.repair.noting {
-		s.tabs[i].newer = s.repair.pass
+		*at = s.repair.pass
 	}
 }
 
@@ -191,7 +184,6 @@ func (s *State) repairThread(th *snapshot.Thread) {
 			}
 			return
 		}
-		s.st.Repaired.ThreadsAdded++
 	case r.ended.get(uint64(th.TID)) != 0: // another has its number by now
 		r.unsure++
 		return
@@ -207,13 +199,9 @@ func (s *State) repairThread(th *snapshot.Thread) {
 		if s.side[t].fresh == r.pass { // what events told of it is overwritten
 			r.unsure++
 		}
-		s.st.Repaired.ThreadsMended++
-		s.mended(s.side[t].bore)
 	case s.side[t].bits&gone != 0 && s.side[t].fresh != r.pass: // by an exec that was lost it is another of its threads
 		s.side[t].bits &^= gone
 		s.side[t].living++
-		s.st.Repaired.ThreadsMended++
-		s.mended(s.side[t].bore)
 	case s.equals(t, th):
 		s.shown(t, th)
 		return
@@ -221,7 +209,10 @@ func (s *State) repairThread(th *snapshot.Thread) {
 		r.unsure++
 		s.shown(t, th)
 		return
-	default:
+	}
+	if t == 0 {
+		s.st.Repaired.ThreadsAdded++
+	} else {
 		s.st.Repaired.ThreadsMended++
 		s.mended(s.side[t].bore)
 	}
@@ -354,7 +345,7 @@ func (s *State) repairFile(f *snapshot.File) {
 		s.st.Repaired.FDsMended++
 		s.mended(i.bore)
 	}
-	if p = s.pageFor(tab, f.FD); p != 0 {
+	if p = s.pageFor(tab, f.FD); p != 0 { // putFile may have made it, or made it anew
 		s.pages[p].of(pass)
 		s.pages[p].shown |= bit
 	}

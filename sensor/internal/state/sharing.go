@@ -41,19 +41,6 @@ func (g *groups) number(key groupKey) (uint32, *uint32) {
 	return n, &g.home[n-g.first]
 }
 
-// noteFiles notes that whom thread t shares fds with is newer than the snapshot, and noteDirs the same of directories.
-func (s *State) noteFiles(t uint32) {
-	if s.repair.noting {
-		s.side[t].files = s.repair.pass
-	}
-}
-
-func (s *State) noteDirs(t uint32) {
-	if s.repair.noting {
-		s.side[t].fs = s.repair.pass
-	}
-}
-
 // repairSharing has t share what it shares by the snapshot. When that changes, something may have been done to the wrong one since the
 // snapshot began: another repair sees to it.
 func (s *State) repairSharing(t uint32, th *snapshot.Thread) {

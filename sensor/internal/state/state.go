@@ -395,9 +395,7 @@ func (s *State) flush(n *uint64) {
 
 // touch must come before a change of thread t: it flushes when a queued event sees the thread.
 func (s *State) touch(t uint32) {
-	if s.repair.noting {
-		s.side[t].fresh = s.repair.pass
-	}
+	s.note(&s.side[t].fresh)
 	if s.a.Threads.Marked(t) && !s.cfg.NoFlushRule {
 		s.flush(&s.st.ThreadFlushes)
 	}

@@ -149,9 +149,7 @@ func (s *State) newThread(tid int64) uint32 {
 	}
 	s.usage[t] = usage{}
 	s.side[t] = side{bits: live, gnext: t, gprev: t, fnext: t, fprev: t, ruid: noID, suid: noID, living: 1}
-	if s.repair.noting {
-		s.side[t].fresh = s.repair.pass
-	}
+	s.note(&s.side[t].fresh)
 	s.append(t)
 	s.tids.put(uint64(tid), t)
 	r := s.rec(t)
@@ -313,7 +311,7 @@ func (s *State) touchProcess(t uint32) {
 
 // shareFS gives t, and who shares with it, one current and root directory with src, whose t has already.
 func (s *State) shareFS(t, src uint32) {
-	s.noteDirs(t)
+	s.note(&s.side[t].fs)
 	for m := s.side[t].fnext; m != t; m = s.side[m].fnext {
 		if m == src {
 			return
@@ -338,7 +336,7 @@ func (s *State) spreadFS(t uint32) {
 
 // partFS gives t a current and a root directory of its own.
 func (s *State) partFS(t uint32) {
-	s.noteDirs(t)
+	s.note(&s.side[t].fs)
 	d := &s.side[t]
 	s.side[d.fprev].fnext, s.side[d.fnext].fprev = d.fnext, d.fprev
 	d.fnext, d.fprev = t, t
