@@ -7,6 +7,6 @@ package bpf
 // looks at.
 
 //go:generate go run gen_events.go
-//go:generate setarch -R go tool -modfile=../tools/go.mod bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64,arm,riscv64 -no-global-types -output-stem probe -go-package bpf Probe programs/probe.bpf.c -- -O2 -g -mcpu=v3 -Wall -Werror -Wno-unused-function
-//go:generate setarch -R go tool -modfile=../tools/go.mod bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64,arm,riscv64 -no-global-types -output-stem uring -go-package bpf Uring programs/uring.bpf.c -- -O2 -g -mcpu=v3 -Wall -Werror -Wno-unused-function
+//go:generate go tool -modfile=../tools/go.mod bpf2go -cc ./clang.sh -strip llvm-strip-19 -target amd64,arm64,arm,riscv64 -no-global-types -output-stem probe -go-package bpf Probe programs/probe.bpf.c -- -O2 -g -mcpu=v3 -Wall -Werror -Wno-unused-function
+//go:generate go tool -modfile=../tools/go.mod bpf2go -cc ./clang.sh -strip llvm-strip-19 -target amd64,arm64,arm,riscv64 -no-global-types -output-stem uring -go-package bpf Uring programs/uring.bpf.c -- -O2 -g -mcpu=v3 -Wall -Werror -Wno-unused-function
 //go:generate sh -c "for o in probe_*_bpfel.o uring_*_bpfel.o; do llvm-objcopy-19 --remove-section=.rel.BTF --remove-section=.rel.BTF.ext ${DOLLAR}o; done"

@@ -222,7 +222,7 @@ type Condition struct {
 }
 
 // Paths holds for a path that equals one of Equal or begins with one of Prefix; for none when both are empty. The path is
-// absolute and has no empty, "." or ".." component; an event whose path isn't such is not judged by them, and kept.
+// absolute and has no component that is empty or begins with a dot; an event whose path isn't such is not judged by them, and kept.
 type Paths struct {
 	Equal  []string `json:"equal,omitempty"`
 	Prefix []string `json:"prefix,omitempty"`

@@ -676,5 +676,8 @@
 #define SYSCALL_MOVE_MOUNT_X 515
 #define SYSCALL_MOVE_MOUNT_X_N 6
 #define SYSCALL_MOVE_MOUNT_X_END 52
+#define TASK_FILE_X 517
+#define TASK_FILE_X_N 6
+#define TASK_FILE_X_END 48
 
 #endif

@@ -12,6 +12,7 @@
 #define FILTERS 32          /* filters; the first lets everything pass */
 #define FILTER_TABLES 4     /* tables of paths */
 #define FILTER_PATHS 64     /* paths of a table */
+#define FILTER_BUCKETS 32   /* of a table, by the first letter of a path modulo this */
 #define FILTER_WORDS 4      /* words of 8 bytes by which paths are compared */
 #define FILTER_PORTS 8
 #define SOCK_STREAM 1
@@ -23,8 +24,9 @@ struct filter_path {
 	u32 ways, pad;
 };
 
+/* The paths of bucket b are those from from[b] on, up to from[b + 1]. */
 struct filter_table {
-	u32 n, pad;
+	u8 from[FILTER_BUCKETS + 8];
 	struct filter_path path[FILTER_PATHS];
 };
 
@@ -249,10 +251,10 @@ __inline_always u64 filter__arg(const struct call *c, u8 i)
 }
 
 /*
- * The ways that the path of the call fits. Only an absolute path without anything to be resolved in it is what a module would
+ * The ways, of those wanted, that the path of the call fits. Only an absolute path without anything to be resolved in it is what a module would
  * compare; any other fits them all.
  */
-__inline_always u32 filter__path(const struct filters *v, const struct filter *f, struct cpu *c, const struct call *call)
+__inline_always u32 filter__path(const struct filters *v, const struct filter *f, u32 want, struct cpu *c, const struct call *call)
 {
 	u64 *w = c->filter_path, ptr = filter__arg(call, f->path_arg);
 	struct kept_name *kept = exact ? names__find(read__tid(call->task), call->nr, f->path_arg, ptr) : NULL;
@@ -277,10 +279,13 @@ __inline_always u32 filter__path(const struct filters *v, const struct filter *f
 	}
 	u32 ways = f->no_path;
 	const struct filter_table *t = &v->t[f->table & (FILTER_TABLES - 1)];
+	u32 bucket = *((u8 *)w + 1) & (FILTER_BUCKETS - 1), from = t->from[bucket], end = t->from[bucket + 1];
 	for (u32 i = 0; i < FILTER_PATHS; i++) {
-		if (i >= t->n)
+		if (from + i >= end)
 			break;
-		const struct filter_path *p = &t->path[i];
+		const struct filter_path *p = &t->path[(from + i) & (FILTER_PATHS - 1)];
+		if (!(p->ways & want))
+			continue;
 		if (((w[0] ^ p->word[0]) & p->mask[0]) | ((w[1] ^ p->word[1]) & p->mask[1]))
 			continue;
 		if (((w[2] ^ p->word[2]) & p->mask[2]) | ((w[3] ^ p->word[3]) & p->mask[3]))
@@ -403,10 +408,10 @@ __inline_always bool filter__drops(const struct call *c, s64 ret, u32 tgid)
 		if (realtime) {
 			submit__add(&cpu->busy, 1);
 			if (*(volatile u64 *)&cpu->busy == 1)
-				ways &= filter__path(v, f, cpu, c);
+				ways &= filter__path(v, f, ways, cpu, c);
 			submit__add(&cpu->busy, -1);
 		} else {
-			ways &= filter__path(v, f, cpu, c);
+			ways &= filter__path(v, f, ways, cpu, c);
 		}
 	}
 	if (unlikely(!(ways & free) && ways & ~f->no_port))

@@ -159,6 +159,7 @@ struct file {
 struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;
+	unsigned long *close_on_exec;
 };
 struct files_struct {
 	atomic_t count;
@@ -205,6 +206,12 @@ struct task_struct;
 struct pid_namespace {
 	unsigned int level;
 	struct task_struct *child_reaper;
+};
+struct proc_ns_operations {
+	char *name;
+};
+struct ns_common {
+	struct proc_ns_operations *ops;
 };
 struct nsproxy {
 	struct mnt_namespace *mnt_ns;
@@ -442,6 +449,7 @@ struct __sk_buff;
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 #define PROC_SUPER_MAGIC 0x9fa0
 #define PID_FS_MAGIC 0x50494446 /* from 6.9 */
+#define NSFS_MAGIC 0x6e736673
 #define FMODE_CREATED 0x100000
 #define FMODE_NOACCOUNT 0x20000000 /* the kernel's own, behind one of a program's: what an overlay opens below */
 #define SB_RDONLY 1

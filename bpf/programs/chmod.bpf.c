@@ -19,6 +19,7 @@ CALL(chmod)
 CALL(fchmod)
 {
 	struct rec r;
+	tell__file(&c, 0);
 	if (!RESERVE(&r, &c, SYSCALL_FCHMOD_X))
 		return 0;
 	/* res: ParamErrno */
@@ -51,6 +52,7 @@ CALL(fchmodat)
 CALL(fchmodat2)
 {
 	struct rec r;
+	tell__dir(&c, 0, read__arg(&c, 3) & AT_EMPTY_PATH, ret);
 	if (!BEGIN(&r, &c, SYSCALL_FCHMODAT2_X))
 		return 0;
 	/* res: ParamErrno */

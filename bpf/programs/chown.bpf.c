@@ -38,6 +38,7 @@ CALL(lchown)
 CALL(fchown)
 {
 	struct rec r;
+	tell__file(&c, 0);
 	if (!RESERVE(&r, &c, SYSCALL_FCHOWN_X))
 		return 0;
 	/* res: ParamErrno */
@@ -55,6 +56,7 @@ CALL(fchown)
 CALL(fchownat)
 {
 	struct rec r;
+	tell__dir(&c, 0, read__arg(&c, 4) & AT_EMPTY_PATH, ret);
 	if (!BEGIN(&r, &c, SYSCALL_FCHOWNAT_X))
 		return 0;
 	/* res: ParamErrno */

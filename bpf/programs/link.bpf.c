@@ -19,6 +19,7 @@ CALL(link)
 CALL(linkat)
 {
 	struct rec r;
+	tell__dir(&c, 0, read__arg(&c, 4) & AT_EMPTY_PATH, ret);
 	if (!BEGIN(&r, &c, SYSCALL_LINKAT_2_X))
 		return 0;
 	/* res: ParamErrno */

@@ -21,6 +21,7 @@ CALL(init_module)
 CALL(finit_module)
 {
 	struct rec r;
+	tell__file(&c, 0);
 	if (!BEGIN(&r, &c, SYSCALL_FINIT_MODULE_X))
 		return 0;
 	/* res: ParamErrno */

@@ -4,6 +4,7 @@
 CALL(setns)
 {
 	struct rec r;
+	tell__file(&c, 0);
 	if (!RESERVE(&r, &c, SYSCALL_SETNS_X))
 		return 0;
 	/* res: ParamErrno */

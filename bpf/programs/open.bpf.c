@@ -133,6 +133,7 @@ CALL(creat)
 CALL(open_by_handle_at)
 {
 	struct rec r;
+	tell__file(&c, 0);
 	if (!BEGIN(&r, &c, SYSCALL_OPEN_BY_HANDLE_AT_X))
 		return 0;
 	struct opened o = read__opened(&c, ret);

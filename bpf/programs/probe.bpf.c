@@ -24,6 +24,7 @@
 #include "../include/store_sock.h"
 #include "../include/store_process.h"
 #include "../include/filter.h"
+#include "../include/tell.h"
 #include "../include/dispatch.h"
 
 #include "sys_exit.bpf.c"

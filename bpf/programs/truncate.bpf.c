@@ -19,6 +19,7 @@ __inline_always int truncate__event(const struct call *c, s64 ret, u64 length)
 __inline_always int ftruncate__event(const struct call *c, s64 ret, u64 length)
 {
 	struct rec r;
+	tell__file(c, 0);
 	if (!RESERVE(&r, c, SYSCALL_FTRUNCATE_X))
 		return 0;
 	/* res: ParamErrno */

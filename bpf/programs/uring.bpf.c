@@ -33,6 +33,7 @@
 #include "../include/store_payload.h"
 #include "../include/store_sock.h"
 #include "../include/filter.h"
+#include "../include/tell.h"
 
 #include "copy.bpf.c"
 #include "fd.bpf.c"

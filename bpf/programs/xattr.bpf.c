@@ -40,21 +40,25 @@ __inline_always void xattr__store_at(struct rec *r, const struct call *c, s64 re
 	store__user_string(r, read__arg(c, 3));
 }
 
-#define XATTR(call_name, store, NAME)                                                                                  \
+#define TELL_NOTHING
+#define TELL_FILE tell__file(&c, 0)
+#define TELL_DIR tell__dir(&c, 0, read__arg(&c, 2) & AT_EMPTY_PATH, ret)
+#define XATTR(call_name, store, NAME, tell)                                                                                  \
 	CALL(call_name)                                                                                                \
 	{                                                                                                              \
 		struct rec r;                                                                                          \
+		tell;                                                                                                  \
 		if (!BEGIN(&r, &c, SYSCALL_##NAME##_X))                                                                \
 			return 0;                                                                                      \
 		store(&r, &c, ret);                                                                                    \
 		submit__scratch(&r);                                                                                   \
 		return 0;                                                                                              \
 	}
-XATTR(setxattr, xattr__store, SETXATTR)
-XATTR(lsetxattr, xattr__store, LSETXATTR)
-XATTR(fsetxattr, xattr__store_fd, FSETXATTR)
-XATTR(setxattrat, xattr__store_at, SETXATTRAT)
-XATTR(removexattr, xattr__store, REMOVEXATTR)
-XATTR(lremovexattr, xattr__store, LREMOVEXATTR)
-XATTR(fremovexattr, xattr__store_fd, FREMOVEXATTR)
-XATTR(removexattrat, xattr__store_at, REMOVEXATTRAT)
+XATTR(setxattr, xattr__store, SETXATTR, TELL_NOTHING)
+XATTR(lsetxattr, xattr__store, LSETXATTR, TELL_NOTHING)
+XATTR(fsetxattr, xattr__store_fd, FSETXATTR, TELL_FILE)
+XATTR(setxattrat, xattr__store_at, SETXATTRAT, TELL_DIR)
+XATTR(removexattr, xattr__store, REMOVEXATTR, TELL_NOTHING)
+XATTR(lremovexattr, xattr__store, LREMOVEXATTR, TELL_NOTHING)
+XATTR(fremovexattr, xattr__store_fd, FREMOVEXATTR, TELL_FILE)
+XATTR(removexattrat, xattr__store_at, REMOVEXATTRAT, TELL_DIR)

@@ -45,9 +45,9 @@ func TestFilterOf(t *testing.T) {
 
 	calls, whole = filterOf(
 		rules(t, "narrow", "evt.type in (open, openat) and evt.is_open_write=true and fd.name startswith /etc/ and evt.rawres >= 0", "x"),
-		rules(t, "other", "evt.type = fchmod and fd.name startswith /etc/", "x"))
+		rules(t, "other", "evt.type = flock and fd.name startswith /etc/", "x"))
 	if !whole {
-		t.Error("fchmod tells nothing of its file")
+		t.Error("flock tells nothing of its file")
 	}
 	if c := calls["openat"]; len(c.Ways) != 2 || c.Ways[1].Result != filter.Success || c.Ways[1].Paths != nil || c.What != 0 {
 		t.Errorf("all opens that succeed are kept: %+v", c)

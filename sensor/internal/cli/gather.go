@@ -100,6 +100,7 @@ func gather(s *sensor, p *probe.Probe, ring *live.Ring, sel *selection, losses *
 		emit(metrics.FilesAsked, float64(st.State.FDsAsked), "asked")
 		emit(metrics.FilesAsked, float64(st.State.FDsFound), "found")
 		emit(metrics.FilesAsked, float64(st.State.FDsUnasked), "unasked")
+		emit(metrics.FilesAsked, float64(st.State.FDsTold), "told")
 		emit(metrics.FilesAsked, float64(finder.Dropped()), "dropped")
 		emit(metrics.FilesAsked, float64(finder.Forgotten()), "forgotten")
 		emit(metrics.ClosesOvertaken, float64(st.State.ClosesOvertaken))

@@ -217,16 +217,29 @@ func ByName(name string) []Type {
 	return out
 }
 
+// TellsFiles reports whether, live, what is known of the files that an event of type t names by their fds alone comes from the
+// kernel as the call ends, by a TaskFileX just before it, and not from what earlier events told of them (bpf/include/tell.h).
+func (t Type) TellsFiles() bool {
+	switch t {
+	case SyscallFchmodX, SyscallFchmodat2X, SyscallFchownX, SyscallFchownatX, SyscallFtruncateX, SyscallFsetxattrX, SyscallFremovexattrX,
+		SyscallSetxattratX, SyscallRemovexattratX, SyscallLinkatV2X, SyscallMoveMountX, SyscallSetnsX, SyscallFinitModuleX,
+		SyscallOpenByHandleAtX, SyscallPidfdGetfdX:
+		return true
+	}
+	return false
+}
+
 // foldedEnter reports whether t is an enter event that today exists only in old captures.
 func (t Type) foldedEnter() bool {
 	in := t.Info()
 	return t&1 == 0 && in.Origin == OriginSyscall && in.Flags&FlagConverted != 0
 }
 
-// Current reports whether shikra makes events of this type: known, not an old version, not the enter of a pair.
+// Current reports whether shikra makes events of this type for rules: known, not an old version, not the enter of a pair, not one
+// that is for the state alone.
 func (t Type) Current() bool {
 	in := t.Info()
-	return t.Known() && in.Flags&(FlagOld|FlagUnused) == 0 && !t.foldedEnter() && in.Category != CatUnknown
+	return t != TaskFileX && t.Known() && in.Flags&(FlagOld|FlagUnused) == 0 && !t.foldedEnter() && in.Category != CatUnknown
 }
 
 // Arch numbers the architectures in Syscall.NR.

@@ -21,7 +21,7 @@ func TestTable(t *testing.T) {
 	if ProcexitV1E != 186 || SyscallOpenatV2X.Info().Params[0].Name != "fd" {
 		t.Error("constants and codes differ")
 	}
-	if n := len(Types()); n != 477 {
+	if n := len(Types()); n != 478 {
 		t.Errorf("%d types", n)
 	}
 	if Type(NumTypes).Known() || Type(math.MaxUint16).Info().Name != "unknown" {

@@ -481,10 +481,11 @@ const (
 	SyscallRemovexattratX      Type = 511
 	SyscallFchmodat2X          Type = 513
 	SyscallMoveMountX          Type = 515
+	TaskFileX                  Type = 517
 )
 
 // NumTypes is one more than the largest event type.
-const NumTypes = int(SyscallMoveMountX) + 1
+const NumTypes = int(TaskFileX) + 1
 
 var infos = [NumTypes]Info{
 	GenericE: {Name: "syscall", Const: "GenericE", Origin: OriginSyscall, Category: CatOther, Flags: FlagOld | FlagConverted, Params: []Param{
@@ -2782,6 +2783,14 @@ var infos = [NumTypes]Info{
 		{Name: "to_dirfd", Type: ParamFd, Format: FormatDec},
 		{Name: "to_path", Type: ParamFsrelpath, Format: FormatNa, DirFD: 3, Relative: true},
 		{Name: "flags", Type: ParamUint32, Format: FormatHex},
+	}},
+	TaskFileX: {Name: "task_file", Const: "TaskFileX", Origin: OriginIter, Category: CatFile, Flags: FlagModifiesState, Params: []Param{
+		{Name: "fd", Type: ParamFd32, Format: FormatDec},
+		{Name: "path", Type: ParamFspath, Format: FormatNa},
+		{Name: "flags", Type: ParamFlags32, Format: FormatHex, Table: flagsFileFlags[:]},
+		{Name: "mode", Type: ParamUint32, Format: FormatOct},
+		{Name: "dev", Type: ParamUint32, Format: FormatHex},
+		{Name: "ino", Type: ParamUint64, Format: FormatDec},
 	}},
 }
 

@@ -180,6 +180,9 @@ func (c *Ctx) appendResolvedValue(dst []byte, e event.Event, p *event.Param, t e
 	}
 	switch t {
 	case event.ParamFd, event.ParamFd32:
+		if p.Name == "target_fd" { // pidfd_getfd: another process's
+			return dst
+		}
 		return c.appendFD(dst, e, n)
 	case event.ParamPid, event.ParamPid32:
 		return c.appendComm(dst, n)

@@ -52,11 +52,13 @@ func (f *Form) filter(c *Call) Filter {
 				x.Open[1+k] |= bit
 			}
 		}
-		if w.Paths == nil || c.Args.Path == NoArg {
+		if w.Paths == nil || c.Args.Path == NoArg || slices.ContainsFunc(w.Paths, takesAll) {
 			x.NoPath |= bit
 		} else {
 			for _, p := range w.Paths {
-				paths = append(paths, newWayPath(p, bit))
+				if len(p.Text) > 1 { // no path that is judged is shorter
+					paths = append(paths, newWayPath(p, bit))
+				}
 			}
 		}
 		if w.Ports == nil || c.Args.FD != 0 || c.What&(Pair|Unshare) != 0 || ports+len(w.Ports) > MaxPorts {
@@ -72,7 +74,8 @@ func (f *Form) filter(c *Call) Filter {
 		x.Args.Path = NoArg
 		return x
 	}
-	t := table(paths)
+	t, every := table(paths)
+	x.NoPath |= every
 	at := slices.Index(f.Tables, t)
 	switch {
 	case at >= 0:
@@ -88,6 +91,9 @@ func (f *Form) filter(c *Call) Filter {
 }
 
 func all(ways int) uint32 { return uint32(uint64(1)<<ways - 1) }
+
+// takesAll reports whether p is what every path that is judged begins with.
+func takesAll(p Path) bool { return len(p.Text) < 2 && !p.Exact }
 
 // wayPath is the beginning of a path, with the NUL at its end when that is compared, and the ways that take it.
 type wayPath struct {
@@ -107,8 +113,8 @@ func newWayPath(p Path, ways uint32) wayPath {
 }
 
 // table makes the table of paths. Those that another covers for the same ways are left out, and when too many are left the
-// two that have most in common become one, until they fit.
-func table(paths []wayPath) Table {
+// two that have most in common become one, until they fit; every is the ways of those that have only the slash in common.
+func table(paths []wayPath) (t Table, every uint32) {
 	paths = tidy(paths)
 	for len(paths) > MaxPaths {
 		best, most := 0, -1
@@ -118,11 +124,20 @@ func table(paths []wayPath) Table {
 			}
 		}
 		a, b := paths[best], paths[best+1]
-		joined := wayPath{a.text[:most], a.ways | b.ways}
-		paths = tidy(append(append(slices.Clone(paths[:best]), joined), paths[best+2:]...))
+		rest := append(slices.Clone(paths[:best]), paths[best+2:]...)
+		if most < 2 {
+			every |= a.ways | b.ways
+		} else {
+			rest = append(rest, wayPath{a.text[:most], a.ways | b.ways})
+		}
+		paths = tidy(rest)
 	}
-	t := Table{N: len(paths)}
+	slices.SortStableFunc(paths, func(a, b wayPath) int { return int(bucket(a.text)) - int(bucket(b.text)) })
+	t.N = len(paths)
 	for i, p := range paths {
+		for b := int(bucket(p.text)) + 1; b <= Buckets; b++ {
+			t.From[b] = uint8(i + 1)
+		}
 		e := &t.Paths[i]
 		copy(e.Text[:], p.text)
 		for k := range p.text {
@@ -130,8 +145,11 @@ func table(paths []wayPath) Table {
 		}
 		e.Ways = p.ways
 	}
-	return t
+	return t, every
 }
+
+// bucket is where in a table paths lie that begin as text does, which has more than the slash.
+func bucket(text string) uint8 { return text[1] % Buckets }
 
 // tidy sorts paths and leaves out what a shorter beginning says already.
 func tidy(paths []wayPath) []wayPath {

@@ -75,6 +75,7 @@ const (
 	MaxFilters = 32
 	MaxTables  = 4
 	MaxPaths   = 64 // of a table
+	Buckets    = 32 // of a table
 	MaxWays    = 32
 	MaxPorts   = 8
 	PathBytes  = 32  // by which paths are compared
@@ -100,9 +101,10 @@ type Filter struct {
 	What             What
 }
 
-// Table is a list of paths.
+// Table is a list of paths. Those whose first letter, modulo Buckets, is b are From[b] and those after it, up to From[b+1].
 type Table struct {
 	N     int
+	From  [Buckets + 1]uint8
 	Paths [MaxPaths]Entry
 }
 

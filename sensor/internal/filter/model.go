@@ -67,8 +67,8 @@ func (f *Form) path(x *Filter, path []byte) uint32 {
 	if int(x.Table) >= len(f.Tables) {
 		return ways
 	}
-	t := &f.Tables[x.Table]
-	for i := range t.N {
+	t, b := &f.Tables[x.Table], bucket(string(path[:2]))
+	for i := t.From[b]; i < t.From[b+1]; i++ {
 		if t.Paths[i].fits(path) {
 			ways |= t.Paths[i].Ways
 		}

@@ -30,5 +30,5 @@ var exitCode = map[string][]byte{
 	),
 }
 
-// exitProgram returns an executable that ends at once.
-func exitProgram() []byte { return tinyelf.Executable(runtime.GOARCH, exitCode[runtime.GOARCH], 0) }
+// ExitProgram returns an executable that ends at once.
+func ExitProgram() []byte { return tinyelf.Executable(runtime.GOARCH, exitCode[runtime.GOARCH], 0) }

@@ -226,7 +226,7 @@ func newLoad(cfg *Config) (_ *load, err error) {
 			return nil, err
 		}
 		name := filepath.Join(l.dir, "ends-at-once")
-		if err = os.WriteFile(name, exitProgram(), 0o700); err != nil {
+		if err = os.WriteFile(name, ExitProgram(), 0o700); err != nil {
 			return nil, err
 		}
 		l.helper = append([]byte(name), 0)

@@ -24,7 +24,7 @@ func needExec(t *testing.T) {
 func TestExitProgramRuns(t *testing.T) {
 	needExec(t)
 	name := filepath.Join(t.TempDir(), "p")
-	if err := os.WriteFile(name, exitProgram(), 0o700); err != nil {
+	if err := os.WriteFile(name, ExitProgram(), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(name).CombinedOutput(); err != nil || len(out) > 0 {
@@ -78,7 +78,7 @@ func TestMixShape(t *testing.T) {
 	}
 	defer l.close()
 	name := filepath.Join(t.TempDir(), "p")
-	if err := os.WriteFile(name, exitProgram(), 0o700); err != nil {
+	if err := os.WriteFile(name, ExitProgram(), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	l.helper = append([]byte(name), 0)

@@ -139,7 +139,7 @@ func Table() [numIDs]Metric {
 		Repairs:           {"repairs_total", "Repairs of the state after losses: begun, done, failed.", true, []string{"what"}},
 		Repaired:          {"repaired_entries_total", "Entries of the state that repairs added, removed or mended.", true, []string{"table", "change"}},
 		RepairSeconds:     {"repair_snapshot_seconds", "How long the snapshot of the last repair took.", false, nil},
-		FilesAsked:        {"files_asked_total", "Fds that no event told of: asked for in /proc, found there in time, unasked because of too many, dropped, which is found, but nobody took the answer, and forgotten, which is one of too many that an io_uring was told to close in silence.", true, []string{"what"}},
+		FilesAsked:        {"files_asked_total", "Fds that no event told of: asked for in /proc, found there in time, unasked because of too many, dropped, which is found, but nobody took the answer, and forgotten, which is one of too many that an io_uring was told to close in silence; told, which the probe told of with the call that acts on them.", true, []string{"what"}},
 		ClosesOvertaken:   {"closes_overtaken_total", "Closes during which another thread got the fd's number: what the fd is now was asked for in /proc.", true, nil},
 		HookActive:        {"hook_active", "Whether a kernel hook is attached (1) or not (0), and in which tier.", false, []string{"hook", "tier"}},
 		OpensNotKept:      {"opens_not_kept_total", "Opens of which it wasn't kept which file the kernel opened, for want of room (probe.exact_paths).", true, nil},

@@ -29,7 +29,7 @@ type (
 		Ways, _    uint32
 	}
 	cTable struct {
-		N, _  uint32
+		From  [(filter.Buckets + 1 + 7) &^ 7]uint8
 		Paths [filter.MaxPaths]cPath
 	}
 	cFilters struct {
@@ -120,7 +120,7 @@ func encode(f *filter.Form) ([]byte, error) {
 	}
 	for i := range f.Tables {
 		t := &f.Tables[i]
-		c.Tables[i].N = uint32(t.N)
+		copy(c.Tables[i].From[:], t.From[:])
 		for k := range t.N {
 			c.Tables[i].Paths[k] = cPath{Text: t.Paths[k].Text, Mask: t.Paths[k].Mask, Ways: t.Paths[k].Ways}
 		}

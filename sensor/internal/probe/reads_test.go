@@ -64,6 +64,9 @@ file's path (` + "`filename`" + `, ` + "`trusted_exepath`" + `) from the kernel;
 doesn't show them. A symbolic link that is changed between the kernel's walk and a later look at the same path is another matter: only
 ` + "`dev`, `ino` and `fs.path`" + ` of an fd say which file it was.
 
+What an event names by an fd is what earlier events told of that fd, by the name that the program opened it by. Of some the kernel tells as the
+call ends, so that ` + "`fd.name`, `fs.path`" + ` and the fds in ` + "`evt.args`" + ` are the path that the file has then: ` + tellers() + `.
+
 Events of security functions (` + "`security_file_open`" + ` …) are made while the kernel decides: all they have is of the objects it then works with. They
 come before the event of their call, and whether or not that succeeds.
 
@@ -108,6 +111,18 @@ For all else that is under memory it is the program's memory when the operation 
 		fmt.Fprintf(&b, "| %s | %s |\n", op.name, calls)
 	}
 	return bytes.ReplaceAll(b.Bytes(), []byte("|  |"), []byte("| |"))
+}
+
+// tellers names the calls whose files the probe tells of.
+func tellers() string {
+	var names []string
+	for _, t := range event.Types() {
+		if t.TellsFiles() {
+			names = append(names, "`"+t.Info().Name+"`")
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
 }
 
 // TestReadsDoc: every event has its line in the docs.

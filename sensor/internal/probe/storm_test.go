@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shikra-sensor/shikra/sensor/internal/filter"
+	"github.com/shikra-sensor/shikra/sensor/internal/loadgen"
 )
 
 // TestStormMaps starts programs as fast as the machine does, with the filter on, and holds the probe's hash maps to what still lives: a
@@ -40,6 +42,10 @@ func TestStormMaps(t *testing.T) {
 	l.want(t, "openat", "close", "clone", "clone3", "vfork", "execve")
 	defer l.want(t)
 
+	program := filepath.Join(t.TempDir(), "ends")
+	if err := os.WriteFile(program, loadgen.ExitProgram(), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	before := l.hashEntries(t)
 	var started, failed atomic.Int64
 	var busy sync.WaitGroup
@@ -47,7 +53,7 @@ func TestStormMaps(t *testing.T) {
 	for range 4 {
 		busy.Go(func() {
 			for time.Now().Before(end) {
-				if exec.Command("/bin/true").Run() != nil {
+				if exec.Command(program).Run() != nil {
 					failed.Add(1)
 				}
 				started.Add(1)

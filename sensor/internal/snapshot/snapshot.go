@@ -2,6 +2,8 @@
 // from BPF iterators, /proc or a capture's state blocks.
 package snapshot
 
+import "golang.org/x/sys/unix"
+
 // Thread is one thread. Times are ns in the clock of the source's events; strings are without NUL.
 type Thread struct {
 	TID, PID, PTID       int64 // PTID is the parent process's id
@@ -59,6 +61,19 @@ type Group struct {
 	GID       uint32
 	Name      string
 	Container string
+}
+
+// PathKind returns the kind of a file that has a path, by its mode.
+func PathKind(mode uint32) byte {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return 'd'
+	case unix.S_IFIFO:
+		return 'p'
+	case unix.S_IFREG, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFLNK, unix.S_IFSOCK:
+		return 'f'
+	}
+	return 'o'
 }
 
 // Sink takes a snapshot. Values are borrowed for the call.

@@ -505,7 +505,13 @@ func (s *State) pidfdGetfd(c *call) {
 	}
 	c.fd = fd
 	tab := s.side[c.t].tab
-	s.closeFD(tab, fd)
+	var name []byte // what the probe told just now
+	if s.wasTold(tab, fd) {
+		c.file = s.open[s.told.entry>>1].slot
+		name = bytes.Clone(s.a.Strings.Get(get32(s.a.Files.Record(c.file), wasmabi.FileName)))
+	} else {
+		s.closeFD(tab, fd)
+	}
 	pidfd, ok1 := param64(c.r, 1)
 	target, ok2 := paramFD(c.r, 2)
 	if !ok1 || !ok2 {
@@ -525,6 +531,9 @@ func (s *State) pidfdGetfd(c *call) {
 	}
 	if e := s.fdEntry(s.side[t].tab, target); e != 0 {
 		s.shareFD(c.t, fd, e, true)
+		if len(name) > 0 {
+			s.renameOpen(e>>1, name)
+		}
 		c.file = s.open[e>>1].slot
 	}
 }

@@ -106,6 +106,7 @@ type State struct {
 
 	settled bool
 	repair  repair
+	told    told
 	tight   bool   // a public string found no room
 	buf     []byte // scratch for paths and names
 	lookups budget // of LookupThread
@@ -136,6 +137,7 @@ type Stats struct {
 	FDsAsked          uint64 // fds that AskFile was called for
 	FDsUnasked        uint64 // those for which there were too many questions
 	FDsFound          uint64 // answers that came in time
+	FDsTold           uint64 // fds that weren't known, or as another file, until the probe told of what a call acts on
 	ClosesOvertaken   uint64 // closes during which another thread got the number
 	TablesDropped     uint64 // processes without an fd table, for want of room
 	ContainersDropped uint64 // threads of containers that found no room
@@ -367,6 +369,8 @@ func (s *State) onThread(c *call) {
 		s.rlimit(c, 3, 1, 0)
 	case event.SyscallPrlimitX:
 		s.rlimit(c, 6, 1, 5)
+	case event.TaskFileX:
+		s.taskFile(c)
 	default:
 		s.use(c)
 	}

@@ -263,6 +263,9 @@ func (d *derivation) path(t *check.Test, cut int) alternatives {
 	for _, v := range t.Values {
 		s := string(v.Bytes)
 		p := path{text: s, exact: true}
+		if unplain(t.Op, s) {
+			continue
+		}
 		switch t.Op {
 		case check.Eq, check.In:
 			// The directory of a directory is its own path, so that this is a prefix without the slash.
@@ -291,6 +294,21 @@ func (d *derivation) path(t *check.Test, cut int) alternatives {
 	}
 	a.paths = tidy(a.paths)
 	return alternatives{a}
+}
+
+// unplain reports whether only paths that conditions aren't on fit s, those with a component that is empty or begins with a dot
+// (wasmabi.Paths): they are kept whatever conditions say.
+func unplain(op check.Op, s string) bool {
+	switch op {
+	case check.Eq, check.In, check.StartsWith, check.EndsWith, check.Contains, check.IContains:
+	case check.Glob, check.IGlob:
+		if strings.ContainsAny(s, `[\`) { // what stands there may be one of several
+			return false
+		}
+	default:
+		return false
+	}
+	return strings.Contains(s, "/.") || strings.Contains(s, "//")
 }
 
 // literal returns what of a pattern comes before its first special byte.

@@ -170,26 +170,30 @@ func (u *use) add(o *outputs, t event.Type) {
 	}
 }
 
-// uses returns what the condition of r looks at in events of type t.
+// uses returns what the condition of r looks at in events of type t, but for parts of it that can't hold for them.
 func uses(r *check.Rule, t event.Type) (u use) {
-	var walk func(c check.Cond)
-	walk = func(c check.Cond) {
+	d := derivation{t: t}
+	var walk func(c check.Cond, negated bool)
+	walk = func(c check.Cond, negated bool) {
+		if len(d.of(c, negated)) == 0 {
+			return
+		}
 		switch c := c.(type) {
 		case check.And:
 			for _, x := range c {
-				walk(x)
+				walk(x, negated)
 			}
 		case check.Or:
 			for _, x := range c {
-				walk(x)
+				walk(x, negated)
 			}
 		case *check.Not:
-			walk(c.X)
+			walk(c.X, !negated)
 		case *check.Test:
 			u.field(&c.Field, t)
 		}
 	}
-	walk(r.Cond)
+	walk(r.Cond, false)
 	return u
 }
 
@@ -212,7 +216,7 @@ func (u *use) field(r *field.Ref, t event.Type) {
 				continue
 			}
 			u.data = u.data || isData(*p)
-			u.others = u.others || r.Name == "evt.arg" && (namesFile(p) && !isDir(t, p) || p.Type == event.ParamFdlist)
+			u.others = u.others || r.Name == "evt.arg" && (namesFile(t, p) || p.Type == event.ParamFdlist)
 		}
 	case strings.HasPrefix(r.Name, "evt.targets_"): // the sensor's files, also by fds; processes are told by the kernel
 		u.own = u.own || in.Category == event.CatFile && namesFiles(t)
@@ -229,8 +233,11 @@ func (u *use) field(r *field.Ref, t event.Type) {
 
 func isData(p event.Param) bool { return p.Type == event.ParamBytebuf && p.Name == "data" }
 
-// namesFile reports whether p as text is followed by the name of a file that stands elsewhere.
-func namesFile(p *event.Param) bool { return p.Type == event.ParamFd || p.Type == event.ParamFd32 }
+// namesFile reports whether p, of events of type t, is an fd whose file an open may have made that the event doesn't tell of:
+// its text is followed by the file's name. Directories are always known, and so are processes (pidfds).
+func namesFile(t event.Type, p *event.Param) bool {
+	return (p.Type == event.ParamFd || p.Type == event.ParamFd32) && !t.TellsFiles() && !isDir(t, p) && p.Name != "pidfd"
+}
 
 // isDir reports whether p, an fd of events of type t, is a directory's if the call succeeds. Other calls with such a parameter
 // act on what the fd itself is when their path is empty (AT_EMPTY_PATH and its like).
@@ -248,7 +255,7 @@ func isDir(t event.Type, p *event.Param) bool {
 
 func namesFiles(t event.Type) bool {
 	for i := range t.Info().Params {
-		if p := &t.Info().Params[i]; namesFile(p) && !isDir(t, p) && !(i == 0 && tellsOfItsFile(t)) || p.Type == event.ParamFdlist {
+		if p := &t.Info().Params[i]; namesFile(t, p) && !(i == 0 && tellsOfItsFile(t)) || p.Type == event.ParamFdlist {
 			return true
 		}
 	}
@@ -263,11 +270,11 @@ func tellsOfItsFile(t event.Type) bool {
 		return true
 	}
 	in := t.Info()
-	if in.Flags&(event.FlagUsesFd|event.FlagDestroysFd) == 0 {
+	if t.TellsFiles() || in.Flags&(event.FlagUsesFd|event.FlagDestroysFd) == 0 {
 		return true
 	}
 	for i := range in.Params {
-		if p := &in.Params[i]; namesFile(p) && !isDir(t, p) {
+		if namesFile(t, &in.Params[i]) {
 			return false
 		}
 	}

@@ -75,19 +75,6 @@ func anonKind(name string) byte {
 	return 'o'
 }
 
-// modeKind returns the kind of a file with a path.
-func modeKind(mode uint32) byte {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		return 'd'
-	case unix.S_IFIFO:
-		return 'p'
-	case unix.S_IFREG, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFLNK, unix.S_IFSOCK:
-		return 'f'
-	}
-	return 'o'
-}
-
 // readFiles runs the file iterator.
 func (s *shot) readFiles(ctx context.Context, it *iterator) error {
 	var h bpf.IterFileIterFileHead
@@ -144,13 +131,13 @@ func (s *shot) iterFile(h *bpf.IterFileIterFileHead, name []byte) {
 	case h.Magic == magicPipe:
 		f.Kind, f.Name = 'p', "pipe:["+strconv.FormatUint(h.Ino, 10)+"]"
 	case h.Magic == magicNs, how&howCut != 0:
-		f.Kind = modeKind(h.Mode)
+		f.Kind = snapshot.PathKind(h.Mode)
 		var err error
 		if f.Name, err = s.proc.readlink(h.Pid, "fd/"+strconv.Itoa(int(h.Fd))); err != nil {
 			f.Bits |= wasmabi.FileNameCut
 		}
 	default:
-		f.Kind, f.Name = modeKind(h.Mode), s.proc.name(h.Pid, "", name, how)
+		f.Kind, f.Name = snapshot.PathKind(h.Mode), s.proc.name(h.Pid, "", name, how)
 		if how&howPseudo != 0 && bytes.HasPrefix(name, []byte("memfd:")) {
 			f.Kind = 'm'
 		}
@@ -234,7 +221,7 @@ func (s *shot) procFile(pid, fd int32, nets map[uint64]map[uint64]*socket) bool 
 	case strings.HasPrefix(link, "/memfd:"):
 		f.Kind, f.Name = 'm', link
 	default:
-		f.Kind, f.Name = modeKind(st.Mode), link
+		f.Kind, f.Name = snapshot.PathKind(st.Mode), link
 	}
 	s.addFile(&f)
 	return true

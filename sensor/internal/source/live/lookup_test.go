@@ -76,7 +76,7 @@ func TestFinderWatches(t *testing.T) {
 	if a := answers[closes]; len(a) != 2 || a[0].FD != int32(closes) || a[1].FD != -1 {
 		t.Errorf("of what is closed %+v", a)
 	}
-	if a := answers[changes]; len(a) != 2 || a[0].Kind != 'd' || a[1].FD != int32(changes) || a[1].Ino == a[0].Ino {
+	if a := answers[changes]; len(a) != 2 || a[0].Kind != 'd' || a[1].FD != int32(changes) || a[1].Ino == a[0].Ino && a[1].Dev == a[0].Dev {
 		t.Errorf("of what is another %+v", a)
 	}
 	if a := answers[stays]; len(a) != 1 {
