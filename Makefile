@@ -91,7 +91,7 @@ test-kernels-fast: ## two of these kernels and some of the tests: some minutes
 	$(MAKE) -j2 kernels-fast-amd64 kernels-fast-arm64
 
 kernels-fast-amd64:
-	SERIES=6.1 ARCHES=amd64 TESTS="hooks probe" RUN='^Test(Open|Exec|Clone|Sock|Compat|ExactPaths|SelfCheck)$$' sensor/internal/probe/kernels/kernels.sh
+	SERIES=6.1 ARCHES=amd64 TESTS="hooks probe" RUN='^Test(Open|Exec|Clone|Sock|Compat|ExactPaths|SelfCheck|Tells.*)$$' sensor/internal/probe/kernels/kernels.sh
 
 kernels-fast-arm64:
 	SERIES=6.12 ARCHES=arm64 TESTS=fexit RUN='^Test(Open|Exec|Clone|ExactPaths|SelfCheck|FexitStructure)$$' sensor/internal/probe/kernels/kernels.sh
