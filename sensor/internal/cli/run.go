@@ -266,7 +266,7 @@ func (a *app) watch(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	return err
 }
 
-// stuckAfter is how old the counts may be before /healthz says that the sensor is stuck: they are renewed five times a second.
+// stuckAfter is how old the counts may be before /healthz says that the sensor is stuck: they are renewed five times a second, once where nothing comes.
 const stuckAfter = 30 * time.Second
 
 // health says whether the sensor watches, its loop goes round and its probe sees.

@@ -75,6 +75,7 @@ type Pipeline struct {
 	published atomic.Pointer[Stats]
 	sinceStat int // flushes since the statistics were published
 	lastStat  time.Time
+	lastNum   uint64 // of the event before it
 }
 
 type module struct {
@@ -87,8 +88,11 @@ type module struct {
 // minRoom is what a batch must have left before an event is taken: an event at its largest and its extracted values.
 const minRoom = 160 << 10
 
-// publishEvery is how often statistics and the clocks' offset are refreshed.
-const publishEvery = 200 * time.Millisecond
+// publishEvery is how often statistics and the clocks' offset are refreshed, publishIdle how often when no event has come since.
+const (
+	publishEvery = 200 * time.Millisecond
+	publishIdle  = time.Second
+)
 
 // New makes a Pipeline without modules.
 func New(ctx context.Context, cfg Config) (*Pipeline, error) {
@@ -264,8 +268,12 @@ func (p *Pipeline) Idle() {
 	if p.cfg.BootTime != nil {
 		p.read.EndAgain(p.cfg.BootTime())
 	}
-	if now := time.Now(); now.Sub(p.lastStat) >= publishEvery {
-		p.lastStat = now
+	every := publishEvery
+	if p.num == p.lastNum {
+		every = publishIdle
+	}
+	if now := time.Now(); now.Sub(p.lastStat) >= every {
+		p.lastStat, p.lastNum = now, p.num
 		p.refreshWall()
 		p.publish()
 	}

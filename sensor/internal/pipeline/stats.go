@@ -72,7 +72,7 @@ func (p *Pipeline) publish() {
 	s.Strings = Pool{a.Strings.Used(), a.Strings.Limit(), a.Strings.Count(), a.Strings.Full(), a.Strings.Cut()}
 	s.Private = Pool{a.Private.Used(), a.Private.Limit(), a.Private.Count(), a.Private.Full(), a.Private.Cut()}
 	for _, m := range p.modules {
-		ms := ModuleStats{Name: m.Manifest().Name, Host: m.Stats(), Skipped: m.skipped}
+		ms := ModuleStats{Name: m.Manifest().Name, Host: m.Stats(), Skipped: m.skipped, Rules: make([]RuleStats, 0, len(m.rules))}
 		for i := range m.rules {
 			ms.Rules = append(ms.Rules, RuleStats{m.rules[i].Name, m.rules[i].Priority, m.rules[i].alerts})
 		}
