@@ -16,6 +16,7 @@
 #define FILTER_WORDS 4      /* words of 8 bytes by which paths are compared */
 #define FILTER_PORTS 8
 #define SOCK_STREAM 1
+#define SOCK_DGRAM 2
 #define FDS 128             /* fds of a process that are told apart; those above share the last place */
 
 /* What a path begins with: those bytes that the mask has, the NUL at its end among them when it has to end there. */

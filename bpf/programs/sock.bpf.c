@@ -44,11 +44,26 @@ CALL(connect)
 	return 0;
 }
 
+/* The port that the kernel chose for a socket, as the program asked for by port 0; 0 for none. */
+__inline_always u16 bind__chosen(s64 fd, u64 addr)
+{
+	u16 asked = 1; /* sin_port, sin6_port */
+	bpf_probe_read_user(&asked, sizeof(asked), (void *)(addr + 2));
+	struct sock *sk = asked ? NULL : read__sock(fd);
+	if (!sk)
+		return 0;
+	u16 family = READ(sk, __sk_common.skc_family), type = READ(sk, sk_type);
+	if ((family != AF_INET && family != AF_INET6) || (type != SOCK_STREAM && type != SOCK_DGRAM))
+		return 0;
+	return __builtin_bswap16(READ((struct inet_sock *)sk, inet_sport));
+}
+
 CALL(bind)
 {
 	struct rec r;
 	u64 a[3];
 	read__net_args(&c, a, 3);
+	u16 port = ret < 0 ? 0 : bind__chosen((s32)a[0], a[1]);
 	if (!BEGIN(&r, &c, SOCKET_BIND_X))
 		return 0;
 	/* res: ParamErrno */
@@ -57,6 +72,11 @@ CALL(bind)
 	store__user_sockaddr(&r, a[1], a[2]);
 	/* fd: ParamFd */
 	store__s64(&r, (s32)a[0]);
+	/* port: ParamPort; there when the kernel chose it */
+	if (port)
+		store__u16(&r, port);
+	else
+		*(volatile u16 *)(r.p + RECORD_NPARAMS) = SOCKET_BIND_X_N - 1;
 	submit__scratch(&r);
 	return 0;
 }

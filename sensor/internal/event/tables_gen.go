@@ -596,6 +596,7 @@ var infos = [NumTypes]Info{
 		{Name: "res", Type: ParamErrno, Format: FormatDec},
 		{Name: "addr", Type: ParamSockaddr, Format: FormatNa},
 		{Name: "fd", Type: ParamFd, Format: FormatDec},
+		{Name: "port", Type: ParamPort, Format: FormatDec},
 	}},
 	SocketConnectE: {Name: "connect", Const: "SocketConnectE", Origin: OriginSyscall, Category: CatNet, Flags: FlagUsesFd | FlagModifiesState | FlagConverted, Params: []Param{
 		{Name: "fd", Type: ParamFd, Format: FormatDec},

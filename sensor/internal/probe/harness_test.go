@@ -383,6 +383,9 @@ func checkRecord(t *testing.T, r event.Record, want []any) {
 	if len(want) == 2 && r.Type() == event.SyscallDupV1X {
 		all = len(want) // what is new is of an operation of an io_uring
 	}
+	if len(want) == 3 && r.Type() == event.SocketBindX {
+		all = len(want) // the port is there when the kernel chose it
+	}
 	if len(want) != all || r.NumParams() != all {
 		t.Fatalf("%s has %d parameters, the record %d, the test %d", r.Type(), len(params), r.NumParams(), len(want))
 	}

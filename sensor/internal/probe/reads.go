@@ -30,6 +30,7 @@ var fromKernel = map[string][]string{
 	"open_by_handle_at": {"path", "dev", "ino"}, "pipe": {"ino"}, "pipe2": {"ino"},
 	"capset": {"cap_inheritable", "cap_permitted", "cap_effective"}, "bpf": {"object", "id"}, "pidfd_send_signal": {"pid"}, "pidfd_getfd": {"pid"}, "dup": {"path", "type", "dev", "ino"}, "process_madvise": {"pid"},
 	"accept": {"queuepct", "queuelen", "queuemax"}, "accept4": {"queuepct", "queuelen", "queuemax"}, "socketpair": {"source", "peer"},
+	"bind": {"port"},
 }
 
 var fromMemory = map[string][]string{

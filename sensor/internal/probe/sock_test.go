@@ -205,6 +205,9 @@ func bindCase(what string, res unix.Errno, domain int, a []byte, want any) callC
 		if r := t.call("bind", uintptr(fd), addr(a), uintptr(len(a))); r != -int64(res) {
 			t.Fatalf("bind gives %d", r)
 		}
+		if res == 0 && domain != unix.AF_UNIX && a[2] == 0 && a[3] == 0 {
+			return []any{0, want, fd, portOf(t, fd)}
+		}
 		return []any{-int64(res), want, fd}
 	}}
 }
@@ -315,6 +318,7 @@ func sockCases() []callCase {
 
 		bindCase("IPv4", 0, unix.AF_INET, sockaddr(lo4, 0), inEvent(lo4, 0)),
 		bindCase("IPv6", 0, unix.AF_INET6, sockaddr(lo6, 0), inEvent(lo6, 0)),
+		bindCase("IPv4, a port that is given", 0, unix.AF_INET, sockaddr(net.IPv4(127, 0, 0, 9), 7531), inEvent(net.IPv4(127, 0, 0, 9), 7531)),
 		bindCase("not ours", unix.EADDRNOTAVAIL, unix.AF_INET, sockaddr(net.IPv4(192, 0, 2, 1), 8080), inEvent(net.IPv4(192, 0, 2, 1), 8080)),
 		bindCase("abstract", 0, unix.AF_UNIX, sockaddrUn("\x00shikra-test-bind"), un("shikra-test-bind")),
 		bindCase("longest name", unix.ENOENT, unix.AF_UNIX, sockaddrUn("/nonexistent/"+string(long[:95])), un("/nonexistent/"+string(long[:95]))),

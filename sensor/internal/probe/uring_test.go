@@ -294,7 +294,7 @@ func uringCases() []callCase {
 		}),
 		uringCase("bind", "IPv4", event.SocketBindX, func(t *env, r *ring) []any {
 			fd, a := socketFD(t, unix.AF_INET, unix.SOCK_STREAM), sockaddr(lo4, 0)
-			return []any{t.op(r, sqe{Op: 56, FD: int32(fd), Addr: ptr(addr(a)), Off: uint64(len(a))}), inEvent(lo4, 0), fd}
+			return []any{t.op(r, sqe{Op: 56, FD: int32(fd), Addr: ptr(addr(a)), Off: uint64(len(a))}), inEvent(lo4, 0), fd, portOf(t, fd)}
 		}),
 		uringCase("listen", "ok", event.SocketListenX, func(t *env, r *ring) []any {
 			fd := socketFD(t, unix.AF_INET, unix.SOCK_STREAM)

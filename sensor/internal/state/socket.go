@@ -312,6 +312,9 @@ func (s *State) bind(c *call) {
 		s.rename(c, c.file, t.path)
 		return
 	}
+	if chosen, ok := c.r.Param(3); ok && len(chosen) == 2 {
+		t.dst.port = le.Uint16(chosen)
+	}
 	if t.dst.port > 0 {
 		setInet(r, &t, &addr{}, &t.dst)
 		r[wasmabi.FileBits] |= wasmabi.FileServer
