@@ -20,7 +20,7 @@ import (
 const testsTime = 50 * time.Minute
 
 // hooksTime is how long it may take to load every program, twice.
-const hooksTime = 8 * time.Minute
+const hooksTime = 20 * time.Minute
 
 // hooksFile, when there is one, says that all programs are to be loaded and attached, and what each costs the verifier told: also
 // of kernels that don't remember it, which takes minutes on a machine that is emulated.
