@@ -10,6 +10,9 @@ set -eu
 
 dir=$(mktemp -d /tmp/shikra-bpf.XXXXXXXX)
 trap 'rm -rf "$dir"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 here=$(cd "$(dirname "$0")" && pwd)
 cp -r "$here/include" "$here/programs" "$dir/"
 
@@ -29,6 +32,9 @@ while [ "$n" -gt 0 ]; do
 	esac
 	set -- "$@" "$arg"
 done
-cc=$(command -v "${CLANG:-clang-19}")
+cc=$(command -v "${CLANG:-clang-19}") || {
+	echo "clang.sh: ${CLANG:-clang-19} isn't there: install it, or set CLANG" >&2
+	exit 1
+}
 (cd "$dir" && env -i PATH=/usr/bin:/bin setarch -R "$cc" "$@")
 [ -z "$out" ] || cp "$dir/o" "$out"

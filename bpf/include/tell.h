@@ -9,9 +9,6 @@
 #ifndef SHIKRA_TELL_H
 #define SHIKRA_TELL_H
 
-#define AT_EMPTY_PATH 0x1000
-#define ENOTDIR 20
-
 /* Whether exec closes fd of the task. */
 __inline_always bool tell__cloexec(struct task_struct *t, u64 fd)
 {
@@ -32,7 +29,7 @@ __inline_always void tell__path(struct rec *r, struct dentry *d, struct vfsmount
 	store__kernel_string(r, bpf_core_field_exists(n->ops) ? READ(READ(n, ops), name) : NULL, NAME_MAX);
 }
 
-/* Tells of what fd is. Nothing of what no open makes: pipes, sockets, what is of no file system. */
+/* Tells of what fd is, but for what no open makes, sockets, anonymous files and processes, and directories, which are always known. */
 VERIFIED_ONCE int tell__fd(u64 fd, u64 tid, u64 slot)
 {
 	struct rec r;
@@ -43,13 +40,14 @@ VERIFIED_ONCE int tell__fd(u64 fd, u64 tid, u64 slot)
 		return 0;
 	struct inode *inode = READ(f, f_inode);
 	struct super_block *sb = READ(inode, i_sb);
+	u64 magic = READ(sb, s_magic);
+	u32 mode = READ(inode, i_mode);
+	if (magic == SOCKFS_MAGIC || magic == ANON_INODE_FS_MAGIC || magic == PID_FS_MAGIC || (mode & S_IFMT) == S_IFDIR)
+		return 0;
 	struct dentry *d = READ(f, f_path.dentry);
 	struct vfsmount *vm = READ(f, f_path.mnt);
-	bool ns = READ(sb, s_magic) == NSFS_MAGIC;
-	if (!ns && READ(d, d_parent) == d && READ(vm, mnt_root) != d)
-		return 0;
+	bool ns = magic == NSFS_MAGIC;
 	enum layer layer = read__layer(inode, sb);
-	marks__set(read__tgid(t), fd);
 	if (!submit__begin(&r, cpu, TASK_FILE_X, TASK_FILE_X_N, TASK_FILE_X_END, tid, NO_NR, 0, slot))
 		return 0;
 	/* fd: ParamFd32 */
@@ -60,7 +58,7 @@ VERIFIED_ONCE int tell__fd(u64 fd, u64 tid, u64 slot)
 	store__u32(&r, (flags__open(READ(f, f_flags)) & ~F_CLOEXEC) | (tell__cloexec(t, fd) ? F_CLOEXEC : 0) |
 			       (layer == LAYER_UPPER ? F_UPPER_LAYER : layer == LAYER_LOWER ? F_LOWER_LAYER : 0));
 	/* mode: ParamUint32, with the kind of file */
-	store__u32(&r, READ(inode, i_mode));
+	store__u32(&r, mode);
 	/* dev: ParamUint32 */
 	store__u32(&r, read__dev(READ(sb, s_dev)));
 	/* ino: ParamUint64 */
@@ -75,13 +73,6 @@ __inline_always void tell__file(const struct call *c, u32 i)
 	s32 fd = read__int(c, i);
 	if (fd >= 0)
 		tell__fd(fd, c->tid, c->slot);
-}
-
-/* The same of an argument that is a directory's fd, which state knows, unless the path is empty or it is no directory. */
-__inline_always void tell__dir(const struct call *c, u32 i, bool empty, s64 ret)
-{
-	if (empty || ret == -ENOTDIR)
-		tell__file(c, i);
 }
 
 #endif

@@ -450,6 +450,7 @@ struct __sk_buff;
 #define PROC_SUPER_MAGIC 0x9fa0
 #define PID_FS_MAGIC 0x50494446 /* from 6.9 */
 #define NSFS_MAGIC 0x6e736673
+#define ANON_INODE_FS_MAGIC 0x09041934
 #define FMODE_CREATED 0x100000
 #define FMODE_NOACCOUNT 0x20000000 /* the kernel's own, behind one of a program's: what an overlay opens below */
 #define SB_RDONLY 1

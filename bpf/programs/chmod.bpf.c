@@ -52,7 +52,7 @@ CALL(fchmodat)
 CALL(fchmodat2)
 {
 	struct rec r;
-	tell__dir(&c, 0, read__arg(&c, 3) & AT_EMPTY_PATH, ret);
+	tell__file(&c, 0);
 	if (!BEGIN(&r, &c, SYSCALL_FCHMODAT2_X))
 		return 0;
 	/* res: ParamErrno */

@@ -56,7 +56,7 @@ CALL(fchown)
 CALL(fchownat)
 {
 	struct rec r;
-	tell__dir(&c, 0, read__arg(&c, 4) & AT_EMPTY_PATH, ret);
+	tell__file(&c, 0);
 	if (!BEGIN(&r, &c, SYSCALL_FCHOWNAT_X))
 		return 0;
 	/* res: ParamErrno */

@@ -85,6 +85,7 @@ CALL(pidfd_send_signal)
 	struct rec r;
 	s64 fd = read__int(&c, 0);
 	s64 pid = read__pidfd_number(fd);
+	tell__file(&c, 0);
 	if (!RESERVE(&r, &c, SYSCALL_PIDFD_SEND_SIGNAL_X))
 		return 0;
 	/* res: ParamErrno */

@@ -19,7 +19,8 @@ CALL(link)
 CALL(linkat)
 {
 	struct rec r;
-	tell__dir(&c, 0, read__arg(&c, 4) & AT_EMPTY_PATH, ret);
+	tell__file(&c, 0);
+	tell__file(&c, 2);
 	if (!BEGIN(&r, &c, SYSCALL_LINKAT_2_X))
 		return 0;
 	/* res: ParamErrno */

@@ -97,9 +97,8 @@ CALL(fsconfig)
 CALL(move_mount)
 {
 	struct rec r;
-	u32 flags = read__arg(&c, 4);
-	tell__dir(&c, 0, flags & 4 /* MOVE_MOUNT_F_EMPTY_PATH */, ret);
-	tell__dir(&c, 2, flags & 0x40 /* MOVE_MOUNT_T_EMPTY_PATH */, ret);
+	tell__file(&c, 0);
+	tell__file(&c, 2);
 	if (!BEGIN(&r, &c, SYSCALL_MOVE_MOUNT_X))
 		return 0;
 	/* res: ParamErrno */

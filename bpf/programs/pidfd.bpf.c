@@ -21,6 +21,7 @@ CALL(pidfd_getfd)
 	struct rec r;
 	s64 fd = read__int(&c, 0);
 	s64 pid = read__pidfd_number(fd);
+	tell__file(&c, 0);
 	if (ret >= 0)
 		tell__fd(ret, c.tid, c.slot);
 	if (!RESERVE(&r, &c, SYSCALL_PIDFD_GETFD_X))

@@ -43,6 +43,7 @@ CALL(process_madvise)
 	struct rec r;
 	s64 fd = read__int(&c, 0);
 	s64 pid = read__pidfd_number(fd);
+	tell__file(&c, 0);
 	if (!RESERVE(&r, &c, SYSCALL_PROCESS_MADVISE_X))
 		return 0;
 	/* res: ParamInt64, bytes that were advised */

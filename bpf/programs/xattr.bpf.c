@@ -42,7 +42,6 @@ __inline_always void xattr__store_at(struct rec *r, const struct call *c, s64 re
 
 #define TELL_NOTHING
 #define TELL_FILE tell__file(&c, 0)
-#define TELL_DIR tell__dir(&c, 0, read__arg(&c, 2) & AT_EMPTY_PATH, ret)
 #define XATTR(call_name, store, NAME, tell)                                                                                  \
 	CALL(call_name)                                                                                                \
 	{                                                                                                              \
@@ -57,8 +56,8 @@ __inline_always void xattr__store_at(struct rec *r, const struct call *c, s64 re
 XATTR(setxattr, xattr__store, SETXATTR, TELL_NOTHING)
 XATTR(lsetxattr, xattr__store, LSETXATTR, TELL_NOTHING)
 XATTR(fsetxattr, xattr__store_fd, FSETXATTR, TELL_FILE)
-XATTR(setxattrat, xattr__store_at, SETXATTRAT, TELL_DIR)
+XATTR(setxattrat, xattr__store_at, SETXATTRAT, TELL_FILE)
 XATTR(removexattr, xattr__store, REMOVEXATTR, TELL_NOTHING)
 XATTR(lremovexattr, xattr__store, LREMOVEXATTR, TELL_NOTHING)
 XATTR(fremovexattr, xattr__store_fd, FREMOVEXATTR, TELL_FILE)
-XATTR(removexattrat, xattr__store_at, REMOVEXATTRAT, TELL_DIR)
+XATTR(removexattrat, xattr__store_at, REMOVEXATTRAT, TELL_FILE)

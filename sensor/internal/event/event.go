@@ -223,7 +223,7 @@ func (t Type) TellsFiles() bool {
 	switch t {
 	case SyscallFchmodX, SyscallFchmodat2X, SyscallFchownX, SyscallFchownatX, SyscallFtruncateX, SyscallFsetxattrX, SyscallFremovexattrX,
 		SyscallSetxattratX, SyscallRemovexattratX, SyscallLinkatV2X, SyscallMoveMountX, SyscallSetnsX, SyscallFinitModuleX,
-		SyscallOpenByHandleAtX, SyscallPidfdGetfdX:
+		SyscallOpenByHandleAtX, SyscallPidfdGetfdX, SyscallPidfdSendSignalX, SyscallProcessMadviseX:
 		return true
 	}
 	return false

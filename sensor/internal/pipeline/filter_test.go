@@ -92,9 +92,6 @@ func (k *kernel) makes(r event.Record) bool {
 	case event.ProcexitV1E, event.SyscallExecveV19X, event.SyscallExecveatX:
 		return true
 	}
-	if t == event.TaskFileX {
-		k.marks.Set(r.TID(), param(r, 0))
-	}
 	if in.Origin != event.OriginSyscall {
 		return true
 	}
@@ -195,14 +192,9 @@ func telling(t testing.TB, src source) source {
 			if !r.Type().TellsFiles() || q.Type != event.ParamFd || k == 0 {
 				continue
 			}
-			if k+1 < len(in.Params) && in.Params[k+1].Relative {
-				if path, ok := r.Param(k + 1); ok && len(path) > 0 && path[0] != 0 {
-					continue
-				}
-			}
 			f := p.arena.Files.Record(p.state.OpenFile(thread, param(r, k)))
 			name := p.arena.Strings.Get(binary.LittleEndian.Uint32(f[wasmabi.FileName:]))
-			kind := map[byte]int64{'f': 0o100000, 'd': 0o040000}[f[wasmabi.FileKind]]
+			kind := map[byte]int64{'f': 0o100000}[f[wasmabi.FileKind]] // directories aren't told of
 			switch {
 			case kind == 0:
 				continue

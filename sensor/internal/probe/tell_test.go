@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,9 @@ func tellings(t *testing.T) []telling {
 		{"setxattrat", "", event.SyscallSetxattratX, only(str(""), atEmptyPath, str("user.a"), 0, 0)},
 		{"removexattrat", "", event.SyscallRemovexattratX, only(str(""), atEmptyPath, str("user.a"))},
 		{"linkat", "", event.SyscallLinkatV2X, only(str(""), cwd, str(filepath.Join(dir, "link")), atEmptyPath)},
+		{"linkat", "into a file", event.SyscallLinkatV2X, func(fd uintptr) []uintptr { return []uintptr{cwd, str(dir), fd, str("below"), 0} }},
+		{"pidfd_send_signal", "", event.SyscallPidfdSendSignalX, only(0, 0, 0)},
+		{"process_madvise", "", event.SyscallProcessMadviseX, only(0, 0, 0, 0)},
 		{"move_mount", "from", event.SyscallMoveMountX, only(str(""), cwd, str(dir), emptyFrom)},
 		{"move_mount", "to", event.SyscallMoveMountX, func(fd uintptr) []uintptr { return []uintptr{cwd, str(dir), fd, str(""), emptyTo} }},
 		{"setns", "", event.SyscallSetnsX, only(0)},
@@ -146,7 +150,8 @@ func flagsBut(want, mask uint32) check {
 	}
 }
 
-// TestTellsNothing: what no open makes is known by the events that made it, and directories are always known.
+// TestTellsNothing: what no open makes is known by the events that made it, and directories are always known. A pipe and a memfd can be
+// opened, by /proc/PID/fd.
 func TestTellsNothing(t *testing.T) {
 	l := needProbe(t)
 	inThread(func() {
@@ -170,18 +175,36 @@ func TestTellsNothing(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		for _, fd := range []int{p[0], p[1], sock, memfd, dir} {
+		event, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, fd := range []int{p[0], p[1], sock, memfd, dir, event, pidfd} {
 			defer unix.Close(fd)
 		}
 		for _, r := range l.toldBy(t, "fchmod", func() {
-			for _, fd := range []int{p[0], sock, memfd, -1, 1 << 20} {
-				_ = unix.Fchmod(fd, 0o600)
+			for _, fd := range []int{sock, dir, event, pidfd, -1, 1 << 20} {
+				_ = unix.Fchmod(fd, 0o700)
 			}
 		}) {
 			t.Errorf("fchmod tells of %v", r)
 		}
-		for _, r := range l.toldBy(t, "fchownat", func() { _ = unix.Fchownat(dir, "none", -1, -1, 0) }) {
-			t.Errorf("fchownat tells of the directory %v", r)
+		var names []string
+		for _, r := range l.toldBy(t, "fchmod", func() {
+			_ = unix.Fchmod(memfd, 0o600)
+			_ = unix.Fchmod(p[1], 0o600)
+		}) {
+			name, _ := r.Param(1)
+			names = append(names, string(name))
+		}
+		if want := []string{"/memfd:m\x00", "/\x00"}; !slices.Equal(names, want) {
+			t.Errorf("a memfd and a pipe are told as %q, not %q", names, want)
 		}
 		// A namespace's file has no path: its kind and number are its name.
 		ns, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/shikra-sensor/shikra/wasmabi"
 )
@@ -219,6 +220,21 @@ func (s *State) checkFDs(tabRefs, pub map[uint32]uint32) error {
 				pub[ref]++
 			}
 		}
+	}
+	waiting := 0
+	for _, o := range append(slices.Clone(s.told.of[:]), s.told.now...) {
+		if o.tid == 0 {
+			continue
+		}
+		if slots[o.file] {
+			return fmt.Errorf("file %d was told of, and is an fd's", o.file)
+		}
+		slots[o.file] = true
+		pub[get32(s.a.Files.Record(o.file), wasmabi.FileName)]++
+		waiting++
+	}
+	if waiting != s.told.n+len(s.told.now) {
+		return fmt.Errorf("%d files were told of, count says %d and %d", waiting, s.told.n, len(s.told.now))
 	}
 	if len(slots) != s.a.Files.Used() {
 		return fmt.Errorf("%d files are open, table has %d", len(slots), s.a.Files.Used())

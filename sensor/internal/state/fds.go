@@ -439,6 +439,11 @@ func (s *State) OpenFile(thread uint32, fd int64) uint32 {
 	if thread == 0 || fd < 0 || fd > maxFD {
 		return 0
 	}
+	if len(s.told.now) > 0 {
+		if f := s.toldNow(thread, int32(fd)); f != 0 {
+			return f
+		}
+	}
 	if e := s.fdEntry(s.side[thread].tab, int32(fd)); e != 0 {
 		return s.open[e>>1].slot
 	}

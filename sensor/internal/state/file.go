@@ -505,37 +505,44 @@ func (s *State) pidfdGetfd(c *call) {
 	}
 	c.fd = fd
 	tab := s.side[c.t].tab
-	var name []byte // what the probe told just now
-	if s.wasTold(tab, fd) {
-		c.file = s.open[s.told.entry>>1].slot
-		name = bytes.Clone(s.a.Strings.Get(get32(s.a.Files.Record(c.file), wasmabi.FileName)))
-	} else {
-		s.closeFD(tab, fd)
+	s.closeFD(tab, fd)
+	if e := s.gotten(c); e != 0 {
+		s.shareFD(c.t, fd, e, true)
+		c.file = s.open[e>>1].slot
 	}
+	if told := s.toldOf(c.t, fd); told != 0 {
+		if c.file == 0 {
+			s.keepTold(c.t, fd)
+		}
+		c.file = told
+	}
+}
+
+// gotten returns the entry of what pidfd_getfd got in the other process; 0 when that isn't known, or was something else by what was
+// told of it.
+func (s *State) gotten(c *call) uint32 {
 	pidfd, ok1 := param64(c.r, 1)
 	target, ok2 := paramFD(c.r, 2)
 	if !ok1 || !ok2 {
-		return
+		return 0
 	}
 	f := s.OpenFile(c.t, pidfd)
 	if f == 0 || s.a.Files.Record(f)[wasmabi.FileKind] != 'P' {
-		return
+		return 0
 	}
 	pid, ok := trimInt(s.a.Strings.Get(get32(s.a.Files.Record(f), wasmabi.FileName)), "/proc/")
 	if !ok {
-		return
+		return 0
 	}
 	t := s.tids.get(uint64(pid))
 	if t == 0 {
-		return
+		return 0
 	}
-	if e := s.fdEntry(s.side[t].tab, target); e != 0 {
-		s.shareFD(c.t, fd, e, true)
-		if len(name) > 0 {
-			s.renameOpen(e>>1, name)
-		}
-		c.file = s.open[e>>1].slot
+	e := s.fdEntry(s.side[t].tab, target)
+	if told := s.toldOf(c.t, c.fd); e != 0 && told != 0 && !sameInode(s.a.Files.Record(s.open[e>>1].slot), s.a.Files.Record(told)) {
+		return 0
 	}
+	return e
 }
 
 // appendInt appends v in decimal.

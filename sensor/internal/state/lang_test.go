@@ -305,7 +305,7 @@ func (m *machine) record(t *testing.T, d *datadriven.TestData, tid int64, name s
 			b.Int(mustInt(v))
 		}
 	}
-	for name, bit := range map[string]uint16{"reused": wasmabi.OriginReused, "cloexec": wasmabi.OriginCloexec} { // no parameters
+	for name, bit := range map[string]uint16{"reused": wasmabi.OriginReused, "cloexec": wasmabi.OriginCloexec, "cut": wasmabi.OriginCut} { // no parameters
 		if _, ok := kv[name]; ok {
 			delete(kv, name)
 			b.SetOrigin(bit)

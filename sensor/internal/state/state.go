@@ -137,7 +137,7 @@ type Stats struct {
 	FDsAsked          uint64 // fds that AskFile was called for
 	FDsUnasked        uint64 // those for which there were too many questions
 	FDsFound          uint64 // answers that came in time
-	FDsTold           uint64 // fds that weren't known, or as another file, until the probe told of what a call acts on
+	FDsTold           uint64 // fds by which calls act on files, of which the probe told with the call
 	ClosesOvertaken   uint64 // closes during which another thread got the number
 	TablesDropped     uint64 // processes without an fd table, for want of room
 	ContainersDropped uint64 // threads of containers that found no room
@@ -257,6 +257,9 @@ func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 	}
 	tid := r.TID()
 	s.now = r.TS()
+	if s.told.n > 0 || len(s.told.now) > 0 {
+		s.takeTold(tid, r.Type())
+	}
 	if tid == s.lastTID && s.lastSlot != 0 {
 		c.t = s.lastSlot
 	} else if tid > 0 {
@@ -273,6 +276,9 @@ func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 		s.exec(&c)
 	case event.UserAddedE, event.UserDeletedE, event.GroupAddedE, event.GroupDeletedE:
 		s.userEvent(&c)
+		return Refs{FD: -1}
+	case event.TaskFileX:
+		s.taskFile(&c)
 		return Refs{FD: -1}
 	case event.ContainerJsonV2E, event.AsynceventE:
 		s.containerEvent(&c, queue)
@@ -369,8 +375,6 @@ func (s *State) onThread(c *call) {
 		s.rlimit(c, 3, 1, 0)
 	case event.SyscallPrlimitX:
 		s.rlimit(c, 6, 1, 5)
-	case event.TaskFileX:
-		s.taskFile(c)
 	default:
 		s.use(c)
 	}
@@ -380,6 +384,11 @@ func (s *State) onThread(c *call) {
 func (s *State) use(c *call) {
 	if c.fd < 0 || c.t == 0 {
 		return
+	}
+	if len(s.told.now) > 0 {
+		if c.file = s.toldNow(c.t, c.fd); c.file != 0 {
+			return
+		}
 	}
 	if e := s.fdEntry(s.side[c.t].tab, c.fd); e != 0 {
 		c.file = s.open[e>>1].slot

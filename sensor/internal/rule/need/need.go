@@ -234,7 +234,7 @@ func (u *use) field(r *field.Ref, t event.Type) {
 func isData(p event.Param) bool { return p.Type == event.ParamBytebuf && p.Name == "data" }
 
 // namesFile reports whether p, of events of type t, is an fd whose file an open may have made that the event doesn't tell of:
-// its text is followed by the file's name. Directories are always known, and so are processes (pidfds).
+// its text is followed by the file's name. Directories are always known, and so is the pidfd that clone made.
 func namesFile(t event.Type, p *event.Param) bool {
 	return (p.Type == event.ParamFd || p.Type == event.ParamFd32) && !t.TellsFiles() && !isDir(t, p) && p.Name != "pidfd"
 }
