@@ -13,12 +13,16 @@ import (
 // process: the call may have been made by a worker of an io_uring, in a table that isn't the thread's any more, and another thread
 // may have changed the fd since.
 
+// toldFor is for how long, in ns, what was told waits for its event, which may have been lost.
+const toldFor = 1e9
+
 // maxTold is how many files that were told of wait for their events, which come right behind; of more the oldest are forgotten.
 const maxTold = 64
 
 // toldFile is a file that the probe told of.
 type toldFile struct {
 	tid  int64 // 0 for none
+	ts   uint64
 	fd   int32
 	file uint32 // its record
 }
@@ -76,7 +80,7 @@ func (s *State) taskFile(c *call) {
 		}
 	}
 	s.forgetTold(&s.told.of[at])
-	s.told.of[at] = toldFile{r.TID(), int32(fd), f}
+	s.told.of[at] = toldFile{r.TID(), r.TS(), int32(fd), f}
 	s.told.n++
 	if at == s.told.at {
 		s.told.at = (at + 1) % maxTold
@@ -104,6 +108,9 @@ func (s *State) takeTold(tid int64, t event.Type) {
 		o := &s.told.of[i]
 		switch {
 		case o.tid != tid:
+			if s.now > o.ts+toldFor {
+				s.forgetTold(o)
+			}
 		case t.TellsFiles():
 			s.told.now = append(s.told.now, *o)
 			*o = toldFile{}
