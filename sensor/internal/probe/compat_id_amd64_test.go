@@ -149,8 +149,8 @@ func compatIDCases() []callCase {
 			return []any{t.int80(340, 0, unix.RLIMIT_NOFILE, 0, b.put(make([]byte, 16))), 0, 0, l.Cur, l.Max, 0, 7, 0}
 		}},
 		{"nanosleep", "compat", event.SyscallNanosleepX, func(t *env) []any {
-			t.mine = param(1, 1000005)
-			return []any{t.int80(162, newLow(t).words(0, 1000005), 0), 1000005}
+			t.mine = param(1, 1005)
+			return []any{t.int80(162, newLow(t).words(0, 1005), 0), 1005}
 		}},
 		{"futex_time64", "compat", event.SyscallFutexX, func(t *env) []any {
 			word := newLow(t).words(7)
