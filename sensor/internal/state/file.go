@@ -185,12 +185,7 @@ func (s *State) openEvent(c *call) {
 	if flags&oDirectory != 0 {
 		rec[wasmabi.FileKind] = 'd'
 	}
-	if flags&fdUpper != 0 {
-		rec[wasmabi.FileBits] |= wasmabi.FileUpperLayer
-	}
-	if flags&fdLower != 0 {
-		rec[wasmabi.FileBits] |= wasmabi.FileLowerLayer
-	}
+	rec[wasmabi.FileBits] |= layerBits(flags)
 	c.fd = fd
 	c.bits |= wasmabi.BitNameChanged
 	if !opened {
@@ -202,6 +197,17 @@ func (s *State) openEvent(c *call) {
 		return
 	}
 	s.addFD(t, fd, f, flags&oCloexec != 0)
+}
+
+// layerBits returns the bits of a file's record that say which layer of an overlay holds it, by its open flags.
+func layerBits(flags uint32) (bits uint8) {
+	if flags&fdUpper != 0 {
+		bits |= wasmabi.FileUpperLayer
+	}
+	if flags&fdLower != 0 {
+		bits |= wasmabi.FileLowerLayer
+	}
+	return bits
 }
 
 // newFD returns the fd that the event's result is.

@@ -278,7 +278,7 @@ func (s *State) Apply(r event.Record, m decode.Meta, queue bool) Refs {
 		s.userEvent(&c)
 		return Refs{FD: -1}
 	case event.TaskFileX:
-		s.taskFile(&c)
+		s.taskFile(r)
 		return Refs{FD: -1}
 	case event.ContainerJsonV2E, event.AsynceventE:
 		s.containerEvent(&c, queue)

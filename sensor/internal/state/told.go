@@ -22,9 +22,8 @@ const maxTold = 64
 // toldFile is a file that the probe told of.
 type toldFile struct {
 	tid  int64 // 0 for none
-	ts   uint64
 	fd   int32
-	file uint32 // its record
+	file uint32 // its record, of which FileTs is when it was told
 }
 
 // told are the files that the probe told of.
@@ -36,8 +35,7 @@ type told struct {
 }
 
 // taskFile takes what the probe tells of an fd by which the thread's next event acts on a file.
-func (s *State) taskFile(c *call) {
-	r := c.r
+func (s *State) taskFile(r event.Record) {
 	fd, ok := param32(r, 0)
 	if !ok || fd > maxFD {
 		return
@@ -45,13 +43,7 @@ func (s *State) taskFile(c *call) {
 	mode, flags := paramFlags(r, 3), paramFlags(r, 2)
 	ino, _ := param64(r, 5)
 	path, named := paramStr(r, 1)
-	sf := snapshot.File{Kind: snapshot.PathKind(mode), OpenFlags: flags, Ino: uint64(ino), Dev: paramFlags(r, 4), Mode: mode}
-	switch {
-	case flags&fdUpper != 0:
-		sf.Bits = wasmabi.FileUpperLayer
-	case flags&fdLower != 0:
-		sf.Bits = wasmabi.FileLowerLayer
-	}
+	sf := snapshot.File{Kind: snapshot.PathKind(mode), OpenFlags: flags, Ino: uint64(ino), Dev: paramFlags(r, 4), Mode: mode, Bits: layerBits(flags)}
 	switch {
 	case !named || len(path) == 0:
 		sf.Bits |= wasmabi.FileNameCut
@@ -80,7 +72,7 @@ func (s *State) taskFile(c *call) {
 		}
 	}
 	s.forgetTold(&s.told.of[at])
-	s.told.of[at] = toldFile{r.TID(), r.TS(), int32(fd), f}
+	s.told.of[at] = toldFile{r.TID(), int32(fd), f}
 	s.told.n++
 	if at == s.told.at {
 		s.told.at = (at + 1) % maxTold
@@ -108,7 +100,7 @@ func (s *State) takeTold(tid int64, t event.Type) {
 		o := &s.told.of[i]
 		switch {
 		case o.tid != tid:
-			if s.now > o.ts+toldFor {
+			if o.tid != 0 && s.now > get64(s.a.Files.Record(o.file), wasmabi.FileTs)+toldFor {
 				s.forgetTold(o)
 			}
 		case t.TellsFiles():
@@ -157,7 +149,7 @@ func (s *State) keepTold(t uint32, fd int32) {
 	}
 }
 
-// sameInode reports whether two records are of one file, as far as both say which.
+// sameInode reports whether two records have one inode of one device.
 func sameInode(a, b []byte) bool {
 	return get64(a, wasmabi.FileIno) == get64(b, wasmabi.FileIno) && get32(a, wasmabi.FileDev) == get32(b, wasmabi.FileDev)
 }
